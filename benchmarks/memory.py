@@ -1,0 +1,82 @@
+"""Resident memory over a million decisions: does it grow once everything is warm?
+
+One process plays episodes of 25 turns through the real router, with the SQLite journal on disk and the learner at work:
+the request is validated, decided, committed; every episode ends with an outcome that is learned. Without the wire, so
+that a million take minutes. Growth is counted from the end of the warm-up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from benchmarks.latency import TOOL_TYPES, TURNS_PER_EPISODE, request, where
+from sojourn.v1 import router_pb2, types_pb2
+from sojourn_server.app import App, now_ms
+from sojourn_server.cli.logs import configure_logs
+from sojourn_server.config import Config, JournalConfig, ServerConfig
+from sojourn_server.router import Call
+from sojourn_server.rpc.validation import check_decide
+from sojourn_server.telemetry import Telemetry
+
+RESULT = Path(__file__).parent / "results" / "memory.json"
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+def resident_mib() -> float:
+    """Resident set of this process in MiB."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES / 2**20
+
+
+def play_episode(app: App, template: bytes, number: int, at_ms: int) -> None:
+    """25 decisions, each a scored decision point of a fresh key, and an outcome."""
+    episode_id = f"episode-{number}"
+    for turn in range(TURNS_PER_EPISODE):
+        decide = router_pb2.DecideRequest.FromString(template)
+        decide.episode_id, decide.turn_index = episode_id, turn
+        decide.context.tool_type = TOOL_TYPES[turn % len(TOOL_TYPES)]
+        if turn:
+            decide.previous_turn.error = types_pb2.SEVERITY_NONE
+        check_decide(decide)
+        app.router.decide(decide, Call(at_ms + turn))
+    outcome = router_pb2.ReportOutcomeRequest(episode_id=episode_id, score=(number % 10) / 10)
+    app.router.report_outcome(outcome, Call(at_ms + TURNS_PER_EPISODE))
+
+
+def main() -> None:
+    """Plays, prints resident memory now and then, writes the results file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--decisions", type=int, default=1_000_000)
+    parser.add_argument("--warm-up", type=int, default=100_000)
+    given = parser.parse_args()
+    configure_logs("error", "json")
+    template, samples = request(held=False).SerializeToString(), []
+    with tempfile.TemporaryDirectory() as directory:
+        config = Config(server=ServerConfig(address="127.0.0.1:0"), journal=JournalConfig(directory=Path(directory)))
+        with App.open(config, Telemetry.disabled()) as app:
+            total = given.warm_up + given.decisions
+            for number in range(total // TURNS_PER_EPISODE):
+                play_episode(app, template, number, at_ms=now_ms())
+                done = (number + 1) * TURNS_PER_EPISODE
+                if done >= given.warm_up and done % max(given.decisions // 10, TURNS_PER_EPISODE) == 0:
+                    samples.append((done, round(resident_mib(), 1)))
+                    print(f"{done:>9} decisions, {samples[-1][1]} MiB resident", flush=True)
+            version = app.router.knowledge("default").version
+    result = {
+        "decisions": given.decisions,
+        "resident_mib": samples,
+        "growth_mib": round(samples[-1][1] - samples[0][1], 1),
+        "learned_up_to": version,
+        **where(f"python -m benchmarks.memory --decisions {given.decisions} --warm-up {given.warm_up}"),
+    }
+    print(json.dumps(result, indent=2))
+    if given.decisions >= 1_000_000:
+        RESULT.parent.mkdir(exist_ok=True)
+        RESULT.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""What administrators do: each change is a journal record, committed first, then acted on.
+
+One lock orders the changes of this process, so the world that deciders follow equals the fold over the journal.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sojourn.v1 import admin_pb2, journal_pb2, types_pb2
+from sojourn_server.errors import UnknownEpisode, UnknownModel, UnknownSnapshot
+from sojourn_server.journal.journal import Journal
+from sojourn_server.learner.snapshot import SnapshotStore, Stored
+from sojourn_server.router import DEFAULT_POLICY, Call, Router, Wakeable
+from sojourn_server.world import PolicyState, World, after
+
+_PAGE = 1000
+
+
+class Administration:
+    """Changes the world, and shows what the journal knows."""
+
+    def __init__(self, journal: Journal, router: Router, store: SnapshotStore, learner: Wakeable) -> None:
+        self._journal = journal
+        self._router = router
+        self._store = store
+        self._learner = learner
+        self._lock = threading.RLock()  # held from reading what a change builds on to its commit
+
+    def _commit(self, call: Call, policy: str = "", **body: Any) -> int:
+        record = journal_pb2.JournalRecord(
+            received_at_ms=call.received_at_ms, reporter=call.reporter, policy=policy, **body
+        )
+        with self._lock:
+            record.position = self._journal.append(record, durable=True).position
+            self._router.follow(after(self._router.world, record))
+        self._learner.wake()
+        return record.position
+
+    def _state(self, policy: str) -> PolicyState:
+        self._router.knowledge(policy)
+        return self._world.policies[policy]
+
+    @property
+    def _world(self) -> World:
+        return self._router.world
+
+    # --- Models ---
+
+    def models(self) -> list[types_pb2.Model]:
+        """The registry by name."""
+        return [model.terms for model in self._world.registry.models.values()]
+
+    def put_model(self, model: types_pb2.Model, call: Call) -> types_pb2.Model:
+        """Adds or replaces a model."""
+        self._commit(call, model_put=journal_pb2.ModelPutRecord(model=model))
+        return model
+
+    def remove_model(self, name: str, call: Call) -> None:
+        """Removes a model. Raises UnknownModel."""
+        self._model(name)
+        self._commit(call, model_removed=journal_pb2.ModelRemovedRecord(name=name))
+
+    def drain_model(self, name: str, drained: bool, call: Call) -> types_pb2.Model:
+        """Drains a model or takes the drain back. Raises UnknownModel."""
+        model = types_pb2.Model()
+        with self._lock:
+            model.CopyFrom(self._model(name))
+            model.drained = drained
+            return self.put_model(model, call)
+
+    def _model(self, name: str) -> types_pb2.Model:
+        found = self._world.registry.models.get(name)
+        if found is None:
+            raise UnknownModel(f"name: no model {name!r}; there are {sorted(self._world.registry.models)}")
+        return found.terms
+
+    # --- Policies ---
+
+    def policy(self, policy: str) -> admin_pb2.GetPolicyResponse:
+        """A policy as it stands. Raises UnknownPolicy."""
+        policy = policy or DEFAULT_POLICY
+        state, knowledge = self._state(policy), self._router.knowledge(policy)
+        return admin_pb2.GetPolicyResponse(
+            policy=policy,
+            mode=state.mode,
+            live_share=state.live_share,
+            policy_version=knowledge.version,
+            journal_position=self._journal.position(),
+            settings_json=state.settings.model_dump_json(),
+            statistics=knowledge.statistics,
+        )
+
+    def set_mode(self, policy: str, mode: types_pb2.Mode.ValueType, call: Call) -> None:
+        """Sets a policy's mode. Raises UnknownPolicy."""
+        policy = policy or DEFAULT_POLICY
+        with self._lock:
+            share = self._state(policy).live_share
+            self._commit(call, policy, mode=journal_pb2.ModeRecord(mode=mode, live_share=share))
+
+    def set_live_share(self, policy: str, live_share: float, call: Call) -> None:
+        """Sets the share of new episodes, in [0, 1], that the learned policy serves. Raises UnknownPolicy."""
+        policy = policy or DEFAULT_POLICY
+        with self._lock:
+            mode = self._state(policy).mode
+            self._commit(call, policy, mode=journal_pb2.ModeRecord(mode=mode, live_share=live_share))
+
+    def snapshots(self, policy: str) -> Sequence[Stored]:
+        """Stored snapshots, newest first. Raises UnknownPolicy."""
+        policy = policy or DEFAULT_POLICY
+        self._state(policy)
+        return self._store.list(policy)
+
+    def roll_back(self, policy: str, version: int, call: Call) -> int:
+        """Excludes all lessons after a version; position of the exclusion. Raises UnknownPolicy, UnknownSnapshot."""
+        policy = policy or DEFAULT_POLICY
+        self._state(policy)
+        here = self._journal.position()
+        if version > here:
+            raise UnknownSnapshot(f"policy_version: {version} lies ahead of the journal, which ends at {here}")
+        exclusion = journal_pb2.ExclusionRecord(
+            after_position=version, through_position=here, because=f"rolled back to version {version}"
+        )
+        return self._commit(call, policy, exclusion=exclusion)
+
+    # --- Episodes and journal ---
+
+    def episode(self, policy: str, episode_id: str) -> list[journal_pb2.JournalRecord]:
+        """An episode's records in journal order. Raises UnknownEpisode."""
+        found = self._journal.episode(policy or DEFAULT_POLICY, episode_id)
+        if not found:
+            raise UnknownEpisode(f"episode_id: no episode {episode_id!r} under policy {policy or DEFAULT_POLICY!r}")
+        return found
+
+    def episodes(self, policy: str, *, before: int | None, limit: int) -> list[journal_pb2.JournalRecord]:
+        """First records of episodes, newest first, below a position."""
+        newest = before if before is not None else self._journal.position() + 1
+        return self._journal.openings(policy or DEFAULT_POLICY, before=newest, limit=limit)
+
+    def journal(self, after_position: int) -> Iterator[journal_pb2.JournalRecord]:
+        """The journal's records after a position, up to its end as it stands now."""
+        end = self._journal.position()
+        while after_position < end:
+            page = self._journal.read(after_position, limit=_PAGE)
+            for record in page:
+                if record.position > end:
+                    return
+                yield record
+            after_position = page[-1].position if page else end

@@ -1,0 +1,153 @@
+"""The composition root: everything is made here, in the order in which it is needed, and closed in reverse.
+
+No constructor below does I/O or reads the environment; what must be opened is opened here, and an error on the way
+closes what was opened before it.
+"""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal, Self
+
+import structlog
+
+from sojourn_server.administration import Administration
+from sojourn_server.config import Config, JournalConfig
+from sojourn_server.episodes import Episodes
+from sojourn_server.errors import JournalUnavailable
+from sojourn_server.journal.journal import Journal
+from sojourn_server.journal.memory import MemoryJournal
+from sojourn_server.journal.sqlite import SqliteJournal
+from sojourn_server.learner.fold import Join
+from sojourn_server.learner.learner import Learner, Workplace
+from sojourn_server.learner.snapshot import Published, SnapshotStore
+from sojourn_server.router import Router
+from sojourn_server.rpc.edge import Edge
+from sojourn_server.rpc.server import AdminService, RouterService, RpcServer
+from sojourn_server.telemetry import Telemetry
+from sojourn_server.traces import DecisionRef
+from sojourn_server.world import load_world
+
+log = structlog.get_logger(__name__)
+_SECRET_BYTES = 32
+
+
+def now_ms() -> int:
+    """The wall clock in milliseconds since 1970 (UTC)."""
+    return time.time_ns() // 1_000_000
+
+
+class App:
+    """A running service. Open with `App.open`; close with `close`, or use it as a context manager."""
+
+    def __init__(self, rpc: RpcServer, journal: Journal, router: Router, resources: ExitStack) -> None:
+        """Takes what `open` made."""
+        self.address = rpc.address
+        self.journal = journal
+        self.router = router
+        self.add_handler = rpc.add_handler
+        self._resources = resources
+
+    @classmethod
+    def open(cls, config: Config, telemetry: Telemetry | None = None) -> App:
+        """Starts the service and returns once it serves. Raises StartRefused."""
+        with ExitStack() as made:
+            telemetry = telemetry or Telemetry.from_environment(version("sojourn"))
+            made.callback(telemetry.close, 5.0)
+            journal = made.enter_context(closing(_opened(config.journal)))
+            store = SnapshotStore(_snapshot_directory(config.journal, made), keep=config.learner.keep_snapshots)
+            episodes = Episodes(journal, capacity=config.server.cached_episodes)
+            router = Router(journal, episodes, world=load_world(journal, config, now_ms()), secret=_secret(config))
+            audience = _Audience(router, episodes, telemetry, journal)
+            learner = Learner(Workplace(journal, store, config.learner, now_ms), audience)
+            router.wakes(learner)
+            learner.start()
+            made.callback(learner.close)
+            rpc = RpcServer(
+                config.server,
+                edge=Edge(telemetry, audience.decisions_of, now_ms, log_decisions=config.log.decisions),
+                services=(RouterService(router), AdminService(Administration(journal, router, store, learner))),
+            )
+            made.callback(rpc.drain)
+            rpc.start()
+            log.info("serving", address=rpc.address, journal=config.journal.kind)
+            return cls(rpc, journal, router, made.pop_all())
+
+    def close(self) -> None:
+        """Drains calls, folds what is committed, flushes journal and spans."""
+        self._resources.close()
+        log.info("stopped")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Audience:
+    """Passes what the learner does on to the deciders and to telemetry."""
+
+    def __init__(self, router: Router, episodes: Episodes, telemetry: Telemetry, journal: Journal) -> None:
+        self._router = router
+        self._episodes = episodes
+        self._telemetry = telemetry
+        self._journal = journal
+
+    def published(self, policy: str, published: Published, *, created_at_ms: int) -> None:
+        self._router.use(policy, published)
+        lag = self._journal.position() - published.version
+        self._telemetry.metrics.learner(policy, version=published.version, created_at_ms=created_at_ms, lag_records=lag)
+
+    def expired(self, policy: str, episode_id: str) -> None:
+        self._episodes.forget(policy, episode_id)
+
+    def joined(self, join: Join) -> None:
+        self._telemetry.metrics.join(
+            join.policy, join.state, score=join.score, cost_usd=join.cost_usd, cohort=join.cohort
+        )
+
+    def survived(self, fault: Literal["snapshot_rejected", "policy_unhealthy"]) -> None:
+        self._telemetry.metrics.fault(fault)
+
+    def decisions_of(self, policy: str, episode_id: str) -> Sequence[DecisionRef]:
+        """The episode's decisions, for the links of its outcome's span; none if the journal cannot be read now."""
+        try:
+            records = self._journal.episode(policy, episode_id)
+        except JournalUnavailable:
+            return ()
+        return [
+            DecisionRef(r.decision.answer.decision_id, r.decision.trace_id, r.decision.span_id)
+            for r in records
+            if r.HasField("decision")
+        ]
+
+
+def _opened(config: JournalConfig) -> Journal:
+    return SqliteJournal.open(config.directory) if config.kind == "sqlite" else MemoryJournal()
+
+
+def _snapshot_directory(config: JournalConfig, made: ExitStack) -> Path:
+    """Beside the journal; for a journal in memory a directory that goes with the process."""
+    if config.kind == "sqlite":
+        return config.directory / "snapshots"
+    return Path(made.enter_context(tempfile.TemporaryDirectory(prefix="sojourn-snapshots-")))
+
+
+def _secret(config: Config) -> bytes:
+    """The key of the draws: configured, else kept beside the journal (made once), else of this process."""
+    if config.server.draw_secret is not None:
+        return config.server.draw_secret.get_secret_value().encode()[:64]
+    if config.journal.kind == "memory":
+        return secrets.token_bytes(_SECRET_BYTES)
+    path = config.journal.directory / "draw.secret"
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_bytes(secrets.token_bytes(_SECRET_BYTES))
+    return path.read_bytes()

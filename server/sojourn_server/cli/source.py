@@ -1,0 +1,155 @@
+"""Where commands read from: a running router over gRPC, or a journal's directory without one.
+
+Both are asked through AdminService: over a channel, or the same service in this process, over a journal that is opened
+without its lock and changed by nobody. So a directory can be read beside its router, and both answer alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sojourn.v1 import admin_pb2, admin_pb2_grpc, journal_pb2, types_pb2
+from sojourn_server.cli.health import DEFAULT_ADDRESS
+from sojourn_server.cli.output import fail
+
+if TYPE_CHECKING:
+    from sojourn_server.journal.journal import Journal
+    from sojourn_server.learner.snapshot import Published, SnapshotStore
+    from sojourn_server.rpc.server import AdminService
+
+TIMEOUT_S = 10.0
+
+Address = Annotated[
+    str | None, typer.Option(help=f"A running router; {DEFAULT_ADDRESS} unless given.", metavar="HOST:PORT")
+]
+Directory = Annotated[
+    Path | None, typer.Option("--journal", help="A journal's directory, read without a router.", metavar="DIR")
+]
+Policy = Annotated[str, typer.Option(help="Name of the policy.", metavar="NAME")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+class Source:
+    """What is asked of a router or of its journal, in the contract's messages."""
+
+    def __init__(self, call: Callable[[str, Any], Any]) -> None:
+        """`call(rpc, request)` calls a method of AdminService."""
+        self._call = call
+
+    def models(self) -> Sequence[types_pb2.Model]:
+        """The registry by name."""
+        found: admin_pb2.ListModelsResponse = self._call("ListModels", admin_pb2.ListModelsRequest())
+        return found.models
+
+    def policy(self, policy: str) -> admin_pb2.GetPolicyResponse:
+        """A policy as it stands."""
+        found: admin_pb2.GetPolicyResponse = self._call("GetPolicy", admin_pb2.GetPolicyRequest(policy=policy))
+        return found
+
+    def episode(self, policy: str, episode_id: str) -> Sequence[journal_pb2.JournalRecord]:
+        """An episode's records in journal order."""
+        request = admin_pb2.GetEpisodeRequest(policy=policy, episode_id=episode_id)
+        found: admin_pb2.GetEpisodeResponse = self._call("GetEpisode", request)
+        return found.records
+
+    def episodes(self, policy: str, limit: int) -> Sequence[admin_pb2.EpisodeSummary]:
+        """The newest episodes, newest first."""
+        request = admin_pb2.ListEpisodesRequest(policy=policy, page_size=limit)
+        found: admin_pb2.ListEpisodesResponse = self._call("ListEpisodes", request)
+        return found.episodes
+
+    def decision(self, decision_id: str) -> journal_pb2.JournalRecord | None:
+        """The record of a decision. The contract finds decisions by episode only, so this reads the whole journal."""
+        return next((r for r in self.records(0) if r.decision.answer.decision_id == decision_id), None)
+
+    def records(self, after: int) -> Iterator[journal_pb2.JournalRecord]:
+        """All records after a position, in order."""
+        stream = self._call("ExportJournal", admin_pb2.ExportJournalRequest(after_position=after))
+        return (response.record for response in stream)
+
+
+@contextmanager
+def open_source(address: str | None, directory: Path | None) -> Iterator[Source]:
+    """The source that the options name. Exits with the reason if it cannot answer."""
+    if address is not None and directory is not None:
+        raise fail("give --address or --journal, not both")
+    with _router(address or DEFAULT_ADDRESS) if directory is None else _directory(directory) as source:
+        yield source
+
+
+@contextmanager
+def _router(address: str) -> Iterator[Source]:
+    import grpc
+
+    with grpc.insecure_channel(address, options=(("grpc.max_receive_message_length", -1),)) as channel:
+        stub = admin_pb2_grpc.AdminServiceStub(channel)
+
+        def call(rpc: str, request: Any) -> Any:
+            return getattr(stub, rpc)(request, timeout=None if rpc == "ExportJournal" else TIMEOUT_S)
+
+        try:
+            yield Source(call)
+        except grpc.RpcError as error:
+            next_step = ""
+            if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                next_step = "start it with `sojourn serve`, name it with --address, or read its files with --journal"
+            raise fail(f"{address}: {error.details()} ({error.code().name})", next_step=next_step) from None
+
+
+@contextmanager
+def _directory(directory: Path) -> Iterator[Source]:
+    from sojourn_server.errors import SojournError, StartRefused
+    from sojourn_server.journal.sqlite import SqliteJournal
+
+    try:
+        with closing(SqliteJournal.open_read_only(directory)) as journal:
+            service = _service(journal, directory)
+            yield Source(lambda rpc, request: getattr(service, rpc)(request, None))
+    except StartRefused as error:
+        raise fail(str(error), next_step="name the directory that journal.directory of the router names") from None
+    except SojournError as error:
+        raise fail(str(error)) from None
+
+
+def _service(journal: Journal, directory: Path) -> AdminService:
+    """AdminService for reading: each policy as its newest sound snapshot has it."""
+    from sojourn_server.administration import Administration
+    from sojourn_server.episodes import Episodes
+    from sojourn_server.learner.snapshot import SnapshotStore
+    from sojourn_server.router import Router
+    from sojourn_server.rpc.server import AdminService
+    from sojourn_server.world import read_world
+
+    world, store = read_world(journal), SnapshotStore(directory / "snapshots", keep=1)
+    router = Router(journal, Episodes(journal, capacity=1), world=world, secret=b"")
+    for policy in world.policies:
+        router.use(policy, _newest(policy, store))
+    return AdminService(Administration(journal, router, store, _Nobody()))
+
+
+def _newest(policy: str, store: SnapshotStore) -> Published:
+    """What the newest sound snapshot counts; nothing without one. Nobody predicts here, so its bandit stays shut."""
+    from sojourn.v1 import snapshot_pb2
+    from sojourn_server.errors import BrokenSnapshot
+    from sojourn_server.learner.snapshot import Published
+    from sojourn_server.policy.bandit import Bandit
+
+    empty = Bandit.fresh(options="", weight_bits=10, turns_cap=2)
+    for version in store.versions(policy):
+        try:
+            return Published(version, empty, store.load(policy, version).statistics)
+        except BrokenSnapshot:  # the next older one then, as the router does
+            continue
+    return Published(0, empty, snapshot_pb2.Statistics())
+
+
+class _Nobody:
+    """Whom a service that changes nothing wakes."""
+
+    def wake(self) -> None:
+        """Never called."""

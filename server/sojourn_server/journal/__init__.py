@@ -1,0 +1,1 @@
+"""The journal: append-only, ordered, idempotent. `journal.Journal` is the protocol; sqlite and memory keep to it."""

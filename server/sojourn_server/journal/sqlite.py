@@ -1,0 +1,290 @@
+"""The journal in SQLite: one writer at a time, natural group commit.
+
+A thread that appends queues its record and takes the writing lock. Whoever gets it first commits all that is queued, in
+one transaction; the others find their record committed. Nobody waits for a timer, and an idle journal commits at once.
+Write-ahead logging with synchronous=NORMAL survives a killed process; a group that holds an outcome is committed with
+synchronous=FULL, which syncs the log and with it everything before. A lock file refuses a second server.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any
+
+from sojourn.v1 import journal_pb2
+from sojourn_server.errors import JournalUnavailable, StartRefused
+from sojourn_server.journal.journal import BODY_CODES, EPISODE_BYTES, Appended, episode_key, key_of
+
+Record = journal_pb2.JournalRecord
+SCHEMA_VERSION = 1
+MAX_GROUP = 512
+PAST_EPISODE = b"\x7f"
+"""Sorts behind the letters that follow an episode's key."""
+_SCHEMA = """
+CREATE TABLE records (
+    position INTEGER PRIMARY KEY,
+    body INTEGER NOT NULL,
+    key BLOB UNIQUE,
+    opens TEXT,
+    record BLOB NOT NULL
+) STRICT;
+CREATE INDEX records_that_open ON records (opens, position) WHERE opens IS NOT NULL;
+CREATE INDEX records_that_teach ON records (position) WHERE body > 2;
+"""
+_INSERT = """
+INSERT OR IGNORE INTO records (position, body, key, opens, record)
+VALUES (?1, ?2, ?3, CASE WHEN NOT EXISTS (SELECT 1 FROM records WHERE key >= ?4 AND key < ?5) THEN ?6 END, ?7)
+"""
+
+
+class _Pending:
+    """One append on its way; whoever commits it fills in `outcome`."""
+
+    __slots__ = ("durable", "outcome", "row")
+
+    def __init__(self, row: tuple[Any, ...], durable: bool) -> None:
+        self.row = row
+        self.durable = durable
+        self.outcome: Appended | JournalUnavailable | None = None  # set under the journal's _writing
+
+
+class SqliteJournal:
+    """Keeps records in one file. Open with `SqliteJournal.open`, or beside its server with `open_read_only`."""
+
+    def __init__(self, path: Path, lock_file: IO[str] | None) -> None:
+        """Takes a path whose schema exists and whose lock is held; None = for reading only. See `open`."""
+        self._path = path
+        self._lock_file = lock_file
+        self._queue: deque[_Pending] = deque()
+        self._writing = threading.Lock()  # held by the one thread that writes
+        self._closed = lock_file is None  # owned under _writing, as _connection and _next
+        self._reader = _connect(path) if lock_file else _connect_for_reading(path)
+        self._reader_lock = threading.Lock()
+        if lock_file is not None:
+            self._connection = _connect(path)
+            self._next = self.position() + 1
+
+    @classmethod
+    def open(cls, directory: Path) -> SqliteJournal:
+        """Opens or creates `journal.sqlite3` in a directory.
+
+        Raises StartRefused if another server holds the journal, or if it cannot be opened.
+        """
+        path = directory / "journal.sqlite3"
+        with ExitStack() as until_open:
+            try:
+                directory.mkdir(parents=True, exist_ok=True)
+                lock_file = until_open.enter_context(_lock(directory))
+                _create(path)
+                journal = cls(path, lock_file)
+            except (OSError, sqlite3.Error) as error:
+                raise StartRefused(f"cannot open the journal {path}: {error}") from error
+            until_open.pop_all()
+            return journal
+
+    @classmethod
+    def open_read_only(cls, directory: Path) -> SqliteJournal:
+        """Opens a journal without its lock, also beside its server; appends are refused. Raises StartRefused."""
+        path = directory / "journal.sqlite3"
+        try:
+            return cls(path, None)
+        except (OSError, sqlite3.Error) as error:
+            raise StartRefused(f"cannot read the journal {path}: {error}") from error
+
+    def append(self, record: Record, *, durable: bool = False) -> Appended:
+        """See Journal.append."""
+        body = BODY_CODES[record.WhichOneof("body") or ""]
+        pending = _Pending((body, *_names(record), record.SerializeToString()), durable)
+        self._queue.append(pending)
+        with self._writing:
+            if self._closed:
+                raise JournalUnavailable("the journal is closed, or open for reading only")
+            while pending.outcome is None:
+                self._commit([self._queue.popleft() for _ in range(min(len(self._queue), MAX_GROUP))])
+        if isinstance(pending.outcome, Appended):
+            return pending.outcome
+        raise JournalUnavailable(str(pending.outcome)) from pending.outcome
+
+    def _commit(self, group: Sequence[_Pending]) -> None:
+        """Commits a group; if that fails, nobody in it was acknowledged and everybody is told."""
+        try:
+            outcomes: Sequence[Appended | JournalUnavailable] = self._insert(group)
+        except Exception as error:  # noqa: BLE001 - whatever it is, everybody waiting must be told
+            self._undo()
+            outcomes = [JournalUnavailable(f"the journal cannot be written: {error}")] * len(group)
+        for pending, outcome in zip(group, outcomes, strict=True):
+            pending.outcome = outcome
+
+    def _insert(self, group: Sequence[_Pending]) -> list[Appended]:
+        connection = self._connection
+        durable = any(pending.durable for pending in group)
+        if durable:
+            connection.execute("PRAGMA synchronous=FULL")
+        alone = len(group) == 1  # a single statement is a transaction by itself
+        if not alone:
+            connection.execute("BEGIN IMMEDIATE")
+        position, outcomes = self._next, []
+        for pending in group:
+            added = connection.execute(_INSERT, (position, *pending.row)).rowcount
+            outcomes.append(Appended(position, None) if added else _taken(connection, pending.row[1]))
+            position += added
+        if not alone:
+            connection.execute("COMMIT")
+        self._next = position
+        if durable:
+            connection.execute("PRAGMA synchronous=NORMAL")
+        return outcomes
+
+    def _undo(self) -> None:
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            self._connection.execute("PRAGMA synchronous=NORMAL")
+        except sqlite3.Error:
+            self._reconnect()
+
+    def _reconnect(self) -> None:
+        """Replaces a broken connection; if even that fails, the next group is refused by the broken one."""
+        try:
+            self._connection = _connect(self._path)
+            self._next = self.position() + 1
+        except (sqlite3.Error, JournalUnavailable):
+            self._connection.close()
+
+    def get(self, key: bytes) -> Record | None:
+        """See Journal.get."""
+        found = self._select("WHERE key = ?", (key,))
+        return found[0] if found else None
+
+    def episode(self, policy: str, episode_id: str) -> list[Record]:
+        """See Journal.episode."""
+        first = episode_key(policy, episode_id)
+        return self._select("WHERE key >= ? AND key < ? ORDER BY position", (first, first + PAST_EPISODE))
+
+    def read(self, after: int, *, bodies: Collection[str] | None = None, limit: int = 1000) -> list[Record]:
+        """See Journal.read."""
+        if bodies is None:
+            return self._select("WHERE position > ? ORDER BY position LIMIT ?", (after, limit))
+        codes = sorted(BODY_CODES[name] for name in bodies)
+        condition = f"WHERE body IN ({','.join('?' * len(codes))}) AND position > ? ORDER BY position LIMIT ?"
+        if bodies and not {"decision", "turn"} & set(bodies):
+            # Without the hint SQLite walks over all decisions by position.
+            condition = condition.replace("WHERE", "INDEXED BY records_that_teach WHERE body > 2 AND")
+        return self._select(condition, (*codes, after, limit))
+
+    def openings(self, policy: str, *, after: int = 0, before: int | None = None, limit: int = 1000) -> list[Record]:
+        """See Journal.openings."""
+        if before is None:
+            condition = "WHERE opens = ? AND position > ? ORDER BY position LIMIT ?"
+            return self._select(condition, (policy, after, limit))
+        condition = "WHERE opens = ? AND position > ? AND position < ? ORDER BY position DESC LIMIT ?"
+        return self._select(condition, (policy, after, before, limit))
+
+    def position(self) -> int:
+        """See Journal.position."""
+        with self._reader_lock:
+            try:
+                (newest,) = self._reader.execute("SELECT MAX(position) FROM records").fetchone()
+            except sqlite3.Error as error:
+                raise JournalUnavailable(f"the journal cannot be read: {error}") from error
+        return int(newest or 0)
+
+    def _select(self, condition: str, values: Sequence[Any]) -> list[Record]:
+        with self._reader_lock:
+            try:
+                rows = self._reader.execute(f"SELECT position, record FROM records {condition}", values).fetchall()
+            except sqlite3.Error as error:
+                raise JournalUnavailable(f"the journal cannot be read: {error}") from error
+        return [_record(*row) for row in rows]
+
+    def close(self) -> None:
+        """Waits for the group that is being committed, then closes the file and lets go of the lock."""
+        with self._writing:
+            was_open, self._closed = not self._closed, True
+            if was_open:
+                self._connection.close()
+        with self._reader_lock:
+            self._reader.close()
+        if self._lock_file is not None:
+            self._lock_file.close()
+
+
+def _names(record: Record) -> tuple[bytes | None, bytes | None, bytes | None, str | None]:
+    """(key, bounds of the episode's keys, policy) of a record of an episode; nothing for others, which open none."""
+    key = key_of(record)
+    if key is None:
+        return None, None, None, None
+    first = key[:EPISODE_BYTES]
+    return key, first, first + PAST_EPISODE, record.policy
+
+
+def _record(position: int, data: bytes) -> Record:
+    record = Record.FromString(data)
+    record.position = position
+    return record
+
+
+def _taken(connection: sqlite3.Connection, key: bytes) -> Appended:
+    row = connection.execute("SELECT position, record FROM records WHERE key = ?", (key,)).fetchone()
+    return Appended(row[0], _record(*row))
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    return connection
+
+
+def _connect_for_reading(path: Path) -> sqlite3.Connection:
+    """Changes nothing. In a folder that can hold no side files, and has none, nobody can be writing."""
+    may_change = os.access(path.parent, os.W_OK) or path.with_name(f"{path.name}-wal").exists()
+    uri = f"{path.absolute().as_uri()}?mode=ro{'' if may_change else '&immutable=1'}"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
+    _check_schema(path, connection)
+    return connection
+
+
+def _create(path: Path) -> None:
+    """Makes the schema if the file is new; the directory is synced so that the file itself survives power loss."""
+    connection = _connect(path)
+    try:
+        if connection.execute("PRAGMA user_version").fetchone() == (0,):
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.executescript(f"BEGIN;{_SCHEMA};PRAGMA user_version={SCHEMA_VERSION};COMMIT;")
+        _check_schema(path, connection)
+    finally:
+        connection.close()
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _check_schema(path: Path, connection: sqlite3.Connection) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version != SCHEMA_VERSION:
+        raise StartRefused(
+            f"the journal {path} has schema version {version}, this release reads {SCHEMA_VERSION}: "
+            "start the release that wrote it, or point journal.directory elsewhere"
+        )
+
+
+def _lock(directory: Path) -> IO[str]:
+    lock_file = (directory / "lock").open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock_file.close()
+        raise StartRefused(
+            f"another server holds the journal in {directory}; stop it, or point journal.directory elsewhere"
+        ) from error
+    return lock_file

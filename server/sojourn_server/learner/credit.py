@@ -1,0 +1,161 @@
+"""From an ended episode to lessons: which decisions are learned, and what each is credited with. Pure.
+
+The target of the decision at turn t mixes the suffix target `s - sum_{i>=t} rho_i` with a bootstrap: the learner's own
+prediction at the next learnable decision, minus the errors in between. rho is the annealed error cost of MTRouter
+(arXiv 2604.23530): `rho_i = max(c(severity) * w(p), 0.2) / N`, p = min((i + 1) / N, 1), N = expected turns.
+Held turns make no lesson of their own; the decision that began the sojourn answers for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from sojourn.v1 import journal_pb2, router_pb2, types_pb2
+
+_SEVERITY_COST = {types_pb2.SEVERITY_LOW: 0.2, types_pb2.SEVERITY_MEDIUM: 0.8, types_pb2.SEVERITY_HIGH: 1.0}
+_EARLY, _LATE = 0.3, 0.7
+_EARLY_WEIGHT = 0.3
+_LEAST_COST = 0.2
+
+
+class PlayedTurn(NamedTuple):
+    """A turn as it went: its last attempt's decision, its facts (None = never reported), the model that served."""
+
+    turn_index: int
+    decision: journal_pb2.DecisionRecord
+    facts: types_pb2.TurnFacts | None
+    served: str
+
+
+class Lesson(NamedTuple):
+    """One decision to learn: the model that served, credit in score units, the place of the next lesson.
+
+    `errors_until_next` is the error cost between this decision and the next lesson (0 lessons later: unused).
+    """
+
+    turn: PlayedTurn
+    suffix_target: float
+    errors_until_next: float
+    turns_to_go: int
+    level_only: bool
+
+
+def terminal_score(outcome: router_pb2.ReportOutcomeRequest) -> float | None:
+    """The score of an outcome in [0, 1]; None if it teaches nothing (abandoned without a score)."""
+    if outcome.HasField("score"):
+        return outcome.score
+    return {types_pb2.OUTCOME_STATUS_SUCCEEDED: 1.0, types_pb2.OUTCOME_STATUS_FAILED: 0.0}.get(outcome.status)
+
+
+def cost_usd(records: Sequence[journal_pb2.JournalRecord], turns: Sequence[PlayedTurn]) -> float | None:
+    """What an episode cost in USD: as its outcome says, else the sum over its turns; None if nobody said."""
+    for record in records:
+        if record.HasField("outcome") and record.outcome.request.HasField("cost_usd"):
+            return record.outcome.request.cost_usd
+    known = [t.facts.cost_usd for t in turns if t.facts is not None and t.facts.HasField("cost_usd")]
+    return sum(known) if known else None
+
+
+def error_cost(severity: types_pb2.Severity.ValueType, turn_index: int, expected_turns: float) -> float:
+    """rho of one turn in score units; 0 without an error. `expected_turns` > 0."""
+    cost = _SEVERITY_COST.get(severity)
+    if cost is None:
+        return 0.0
+    progress = min((turn_index + 1) / expected_turns, 1.0)
+    return max(cost * error_weight(progress), _LEAST_COST) / expected_turns
+
+
+def error_weight(progress: float) -> float:
+    """How much an error counts by progress in [0, 1]: 0.3 up to 0.3, linear to 1 at 0.7, then 1."""
+    if progress <= _EARLY:
+        return _EARLY_WEIGHT
+    if progress >= _LATE:
+        return 1.0
+    return _EARLY_WEIGHT + (1.0 - _EARLY_WEIGHT) * (progress - _EARLY) / (_LATE - _EARLY)
+
+
+def facts_by_turn(records: Iterable[journal_pb2.JournalRecord]) -> dict[int, types_pb2.TurnFacts]:
+    """What is known of an episode's turns, from its records in journal order; turns that the client decided counted in.
+
+    First facts of a turn win.
+    """
+    newest, facts = None, dict[int, types_pb2.TurnFacts]()
+    for record in records:
+        match record.WhichOneof("body"):
+            case "decision":
+                request = record.decision.request
+                newest = max(newest or 0, request.turn_index)
+                if request.HasField("previous_turn"):
+                    facts.setdefault(request.turn_index - 1, request.previous_turn)
+            case "turn" if not record.turn.late:
+                facts.setdefault(record.turn.request.turn_index, record.turn.request.facts)
+            case "outcome" if record.outcome.request.HasField("last_turn") and newest is not None:
+                facts.setdefault(newest, record.outcome.request.last_turn)
+    return facts
+
+
+def played_turns(records: Sequence[journal_pb2.JournalRecord]) -> list[PlayedTurn]:
+    """The decided turns of an episode in order, from its records in journal order."""
+    facts = facts_by_turn(records)
+    decisions = {r.decision.request.turn_index: r.decision for r in records if r.HasField("decision")}
+    return [_played(turn, decisions[turn], facts.get(turn)) for turn in sorted(decisions)]
+
+
+def _played(turn_index: int, decision: journal_pb2.DecisionRecord, facts: types_pb2.TurnFacts | None) -> PlayedTurn:
+    served = facts.served_model if facts and facts.served_model else decision.answer.model
+    return PlayedTurn(turn_index, decision, facts, served)
+
+
+def is_learnable(turn: PlayedTurn, *, learn_served_in_shadow: bool) -> bool:
+    """True if this decision teaches: an open choice, sound inside, about the model that served.
+
+    In SHADOW a turn that was never reported teaches nothing, and another candidate than the chosen one only by the
+    explicit setting; in LIVE and HEURISTIC an unreported turn is taken to have been served as chosen.
+    """
+    decision = turn.decision
+    if not decision.learnable or not decision.answer.decision_point:
+        return False
+    if decision.answer.mode == types_pb2.MODE_SHADOW:
+        offered = learn_served_in_shadow and turn.served in decision.inputs.candidates
+        return turn.facts is not None and (offered or turn.served == decision.answer.model)
+    return turn.served == decision.answer.model
+
+
+def lessons(
+    records: Sequence[journal_pb2.JournalRecord], score: float, *, expected_turns: float, learn_served_in_shadow: bool
+) -> list[Lesson]:
+    """The lessons of an ended episode, in turn order, from its records in journal order; `score` in [0, 1]."""
+    turns, facts = played_turns(records), facts_by_turn(records)
+    learnable = [t for t in turns if is_learnable(t, learn_served_in_shadow=learn_served_in_shadow)]
+    costs = {turn: error_cost(known.error, turn, expected_turns) for turn, known in facts.items()}
+    end = max([t.turn_index for t in turns] + list(facts), default=-1) + 1
+    ends = [*(t.turn_index for t in learnable[1:]), end][: len(learnable)]
+    return [
+        Lesson(
+            turn=turn,
+            suffix_target=score - _between(costs, turn.turn_index, end),
+            errors_until_next=_between(costs, turn.turn_index, until),
+            turns_to_go=end - turn.turn_index,
+            level_only=_showed_one_candidate(turn.decision),
+        )
+        for turn, until in zip(learnable, ends, strict=True)
+    ]
+
+
+def _between(costs: Mapping[int, float], start: int, end: int) -> float:
+    return sum(cost for turn, cost in costs.items() if start <= turn < end)
+
+
+def _showed_one_candidate(decision: journal_pb2.DecisionRecord) -> bool:
+    """In HEURISTIC mode a choice that was certain says nothing about the candidates that were not tried."""
+    certain = decision.inputs.cell.high - decision.inputs.cell.low >= 1.0
+    return decision.answer.mode == types_pb2.MODE_HEURISTIC and certain
+
+
+def target(lesson: Lesson, next_prediction: float | None, *, bootstrap_share: float) -> float:
+    """The credit of a lesson in score units; without a next lesson (None) the suffix target alone."""
+    if next_prediction is None:
+        return lesson.suffix_target
+    bootstrap = next_prediction - lesson.errors_until_next
+    return (1.0 - bootstrap_share) * lesson.suffix_target + bootstrap_share * bootstrap

@@ -1,0 +1,219 @@
+"""One policy as a fold over the journal: prior, then one ended episode after another, in journal order.
+
+Nothing but the journal enters: no clock, no file. The same records give the same weights, bit for bit, on one
+platform. Whoever owns a `Fold` owns its bandit; deciders only ever see copies made through a snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import NamedTuple
+
+from sojourn.v1 import journal_pb2, snapshot_pb2
+from sojourn_server.errors import JournalUnavailable
+from sojourn_server.journal.journal import Journal
+from sojourn_server.learner import credit, statistics
+from sojourn_server.learner.credit import Lesson, PlayedTurn
+from sojourn_server.learner.prior import teach_prior
+from sojourn_server.learner.snapshot import open_bandit, probe, probe_digest
+from sojourn_server.policy.bandit import PLATFORM, SCORE_HIGH, SCORE_LOW, Bandit
+from sojourn_server.policy.decision import exclusions
+from sojourn_server.policy.learned import lines
+from sojourn_server.policy.registry import Registry
+from sojourn_server.policy.turn import from_record
+from sojourn_server.world import PolicyState, World
+
+TERMINAL_BODIES = frozenset({"outcome", "episode_expired"})
+_READ_RECORDS = 500
+NOT_FINITE = "predictions are not finite after it"
+
+
+class BadLesson(Exception):
+    """The record at `position` must not be learned: it breaks the fold, or leaves predictions that are not finite."""
+
+    def __init__(self, position: int, why: str) -> None:
+        """`position`: the offender's place in the journal; `why`: for the exclusion's record and the log."""
+        super().__init__(f"the record at position {position} cannot be learned: {why}")
+        self.position = position
+        self.why = why
+
+
+class Join(NamedTuple):
+    """What became of a terminal record: "learned", or why not; score, USD and cohort of the episode where known."""
+
+    policy: str
+    state: str
+    score: float | None = None
+    cost_usd: float | None = None
+    cohort: int = 0
+
+
+class Fold:
+    """A policy's learned state up to `position`."""
+
+    def __init__(
+        self, policy: str, world: World, bandit: Bandit, *, counts: snapshot_pb2.Statistics, position: int
+    ) -> None:
+        self.policy = policy
+        self.world = world  # replaced by the owner when administrators change it
+        self.bandit = bandit
+        self.counts = counts
+        self.position = position
+
+    @classmethod
+    def prior(cls, policy: str, world: World) -> Fold:
+        """The fold of an empty journal: version 0, taught the heuristic's table."""
+        state = world.policies[policy]
+        lesson = state.settings.lesson
+        bandit = Bandit.fresh(options=lesson.vw_options, weight_bits=lesson.weight_bits, turns_cap=lesson.turns_cap)
+        teach_prior(bandit, state.settings, list(state.prior_registry.models.values()))
+        return cls(policy, world, bandit, counts=snapshot_pb2.Statistics(), position=0)
+
+    @classmethod
+    def restore(cls, world: World, snapshot: snapshot_pb2.Snapshot) -> Fold:
+        """The fold of a snapshot. Raises BrokenSnapshot."""
+        bandit = open_bandit(snapshot, world.policies[snapshot.policy].settings.lesson)
+        counts = snapshot_pb2.Statistics.FromString(snapshot.statistics.SerializeToString())
+        return cls(snapshot.policy, world, bandit, counts=counts, position=snapshot.position)
+
+    @property
+    def state(self) -> PolicyState:
+        """The policy as administrators have set it."""
+        return self.world.policies[self.policy]
+
+    def snapshot(self, *, created_at_ms: int) -> snapshot_pb2.Snapshot:
+        """The state as a message; raises BadLesson if a probe is not finite."""
+        values = probe(self.bandit, self.counts)
+        if not all(map(isfinite, values)):
+            raise BadLesson(self.position, NOT_FINITE)
+        score, turns = self.bandit.to_bytes()
+        return snapshot_pb2.Snapshot(
+            policy=self.policy,
+            position=self.position,
+            lesson_digest=self.state.lesson_digest,
+            platform=PLATFORM,
+            score_regressor=score,
+            turns_regressor=turns,
+            statistics=self.counts,
+            probe_digest=probe_digest(values),
+            created_at_ms=created_at_ms,
+        )
+
+    def catch_up(self, journal: Journal, until: int) -> None:
+        """Folds all terminal records in (position, until]. Raises BadLesson at an offender."""
+        read = self.position
+        while records := journal.read(read, bodies=TERMINAL_BODIES, limit=_READ_RECORDS):
+            for record in records:
+                read = record.position
+                if read > until:
+                    return
+                if record.policy == self.policy:
+                    self.take(record, journal)
+
+    def take(self, record: journal_pb2.JournalRecord, journal: Journal) -> Join:
+        """Folds one terminal record, the next of this policy. Raises BadLesson, and then the fold is spoilt."""
+        before, self.position = self.position, record.position
+        try:
+            return self._take(record, journal)
+        except JournalUnavailable:
+            self.position = before  # nothing was learned yet: the record is to be taken again
+            raise
+        except BadLesson:
+            raise
+        except Exception as error:  # an episode that cannot be read as a lesson must not stop all others
+            raise BadLesson(record.position, repr(error)) from error
+
+    def _take(self, record: journal_pb2.JournalRecord, journal: Journal) -> Join:
+        if self.state.excludes(record.position):
+            return self._joined("excluded")
+        if record.WhichOneof("body") == "outcome":
+            if record.outcome.late:
+                return self._joined("late")
+            score = credit.terminal_score(record.outcome.request)
+        else:
+            expired = record.episode_expired
+            score = expired.default_score if expired.HasField("default_score") else None
+        if score is None:
+            return self._joined("abandoned" if record.WhichOneof("body") == "outcome" else "expired")
+        records = [
+            r
+            for r in journal.episode(record.policy, record.episode_id)
+            if r.position <= record.position and not self.state.excludes(r.position)
+        ]
+        return self._learn(records, score)
+
+    def _joined(self, state: str) -> Join:
+        self.counts.joins[state] += 1
+        return Join(self.policy, state)
+
+    def _learn(self, records: Sequence[journal_pb2.JournalRecord], score: float) -> Join:
+        turns = credit.played_turns(records)
+        if not turns:
+            return self._joined("no_decisions")._replace(score=score)
+        lesson = self.state.settings.lesson
+        task_type = turns[0].decision.request.context.task_type
+        lessons = credit.lessons(
+            records,
+            score,
+            expected_turns=statistics.expected_turns(self.counts, task_type, lesson),
+            learn_served_in_shadow=lesson.learn_served_in_shadow,
+        )
+        self._teach(lessons)
+        self._count_unreported(turns)
+        statistics.count_episode(self.counts, turns, lessons, score=score, lesson=lesson)
+        if not all(map(isfinite, probe(self.bandit, self.counts))):
+            raise BadLesson(self.position, NOT_FINITE)
+        join = self._joined("learned" if lessons else "nothing_learnable")
+        return join._replace(
+            score=score, cost_usd=credit.cost_usd(records, turns), cohort=turns[0].decision.inputs.cohort
+        )
+
+    def _teach(self, lessons: Sequence[Lesson]) -> None:
+        """All bootstraps are predicted before the first lesson, so the order of lessons does not feed on itself."""
+        texts = [_text(lesson.turn, self.world.registries) for lesson in lessons]
+        predictions = [self._predict(text) for text in texts]
+        share = self.state.settings.lesson.bootstrap_share
+        for i, (lesson, text) in enumerate(zip(lessons, texts, strict=True)):
+            following = predictions[i + 1] if i + 1 < len(lessons) else None
+            target = credit.target(lesson, following, bootstrap_share=share)
+            if not isfinite(target):  # Vowpal Wabbit would read it as a cost of 0
+                raise BadLesson(self.position, "its credit is not a finite number")
+            statistics.add(self.counts.progressive_loss, (predictions[i] - target) ** 2)
+            if lesson.level_only:
+                self.bandit.learn_level(
+                    text.shared, text.actions[text.served], score=target, turns_to_go=lesson.turns_to_go
+                )
+            else:
+                self.bandit.learn(text.shared, text.actions, text.served, score=target, turns_to_go=lesson.turns_to_go)
+        for text in texts:
+            self._predict(text)
+
+    def _predict(self, text: _Text) -> float:
+        """The predicted score of the served candidate, within the range of scores."""
+        scores, turns = self.bandit.predict(text.shared, text.actions)
+        if not all(map(isfinite, scores)) or not all(map(isfinite, turns)):
+            raise BadLesson(self.position, NOT_FINITE)
+        return min(max(scores[text.served], SCORE_LOW), SCORE_HIGH)
+
+    def _count_unreported(self, turns: Sequence[PlayedTurn]) -> None:
+        unreported = sum(turn.facts is None for turn in turns)
+        if unreported:
+            self.counts.joins["turns_unreported"] += unreported
+
+
+class _Text(NamedTuple):
+    """A turn as the bandit reads it, and which action line is the model that served."""
+
+    shared: str
+    actions: list[str]
+    served: int
+
+
+def _text(played: PlayedTurn, registries: Mapping[int, Registry]) -> _Text:
+    """Lists the eligible candidates only, as the choice did, and the model that served in any case."""
+    turn = from_record(played.decision, registries[played.decision.inputs.registry_version])
+    excluded = exclusions(turn)
+    offers = [o for o, why in zip(turn.offers, excluded, strict=True) if not why or o.model.name == played.served]
+    shared, actions = lines(turn, offers)
+    return _Text(shared, actions, [o.model.name for o in offers].index(played.served))

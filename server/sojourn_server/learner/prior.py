@@ -1,0 +1,75 @@
+"""The warm start: teaches an empty bandit the heuristic's table through simulated events.
+
+Each event shows one candidate, drawn uniformly, in one of the table's situations. The table's choice is scored at an
+honest base; every other candidate lies below it by a gap, plus whatever money it would save there, so that at list
+prices the *utility* of the table's choice leads by the gap. The same settings and models give the same prior.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import exp, log
+from random import Random
+
+from sojourn.v1 import router_pb2, types_pb2
+from sojourn_server.config import ChoiceSettings, PolicySettings
+from sojourn_server.policy import heuristic, money
+from sojourn_server.policy.bandit import Bandit, action_line, shared_line
+from sojourn_server.policy.registry import Model
+
+_LOG_PROMPT_RANGE = (log(1_500.0), log(60_000.0))  # of the simulated prompts, in tokens
+
+
+def teach_prior(bandit: Bandit, settings: PolicySettings, models: Sequence[Model]) -> None:
+    """Teaches `settings.lesson.prior.events` events about these models, in a fixed order."""
+    prior, choice = settings.lesson.prior, settings.choice
+    if not models:
+        return
+    random = Random(prior.seed)
+    kinds = [*choice.heuristic.table, ""]
+    languages = ["", *sorted({s.split(":", 1)[1] for m in models for s in m.terms.skills if ":" in s})]
+    actions = [action_line(model, {}) for model in models]
+    for _ in range(prior.events):
+        kind, language = random.choice(kinds), random.choice(languages)
+        prompt_tokens = exp(random.uniform(*_LOG_PROMPT_RANGE))
+        index = random.randrange(len(models))
+        tabled = heuristic.choose(choice.heuristic, models, kind=kind, language=language)
+        lead = 0.0
+        if models[index] is not tabled:
+            lead = prior.gap + _saving(models[index], tabled, prompt_tokens, settings)
+        bandit.learn(
+            _shared(kind, language, prompt_tokens, choice),
+            actions,
+            index,
+            score=prior.base_score - lead,
+            turns_to_go=prior.turns,
+        )
+
+
+def _shared(kind: str, language: str, prompt_tokens: float, choice: ChoiceSettings) -> str:
+    context = types_pb2.Context(tool_type=kind, language=language)
+    return shared_line(
+        router_pb2.DecideRequest(context=context),
+        kind=kind,
+        tabled=bool(kind),
+        phase=kind,
+        error_count=0,
+        last_error=types_pb2.SEVERITY_UNSPECIFIED,
+        prompt_tokens=prompt_tokens,
+        cost_weight=choice.cost_weight,
+    )
+
+
+def _saving(model: Model, tabled: Model, prompt_tokens: float, settings: PolicySettings) -> float:
+    """Score units that choosing `model` in place of the table's choice would save in money; >= 0."""
+    choice = settings.choice
+
+    def usd(candidate: Model) -> float:
+        rate = money.rates(candidate, choice.default_output_tokens)
+        horizon = money.Horizon(
+            prompt_tokens, choice.default_prompt_growth_tokens, choice.default_sojourn_turns, choice.cacheable_share
+        )
+        outlook = money.Outlook(horizon, rate)
+        return outlook.usd(rate, warm_tokens=0.0, turns_to_go=choice.default_sojourn_turns)
+
+    return max(choice.cost_weight * (usd(tabled) - usd(model)), 0.0)

@@ -1,0 +1,160 @@
+"""Snapshots on disk: temp file, fsync, rename, directory fsync; a SHA-256 in front, the newest few kept.
+
+Vowpal Wabbit loads damaged files silently, so nothing is trusted that has not passed the digest, the platform check and
+the probes: predictions of both regressors on texts made from the snapshot's own words must hash to the stored digest.
+Deciders see copies made through a snapshot (`Published`), swapped by one assignment.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+from struct import pack
+from typing import NamedTuple
+
+from google.protobuf.message import DecodeError
+
+from sojourn.v1 import snapshot_pb2
+from sojourn_server.config import DEFAULTS, LessonSettings
+from sojourn_server.errors import BrokenSnapshot
+from sojourn_server.policy.bandit import PLATFORM, Bandit, token
+
+_MAGIC = b"SOJOURN1"
+_DIGEST_BYTES = 32
+_SUFFIX = ".snapshot"
+_MOST_PROBE_WORDS = 16
+
+
+class Stored(NamedTuple):
+    """A snapshot file: version, size, time of making (ms since 1970)."""
+
+    version: int
+    size_bytes: int
+    created_at_ms: int
+
+
+def probe(bandit: Bandit, statistics: snapshot_pb2.Statistics) -> list[float]:
+    """Predictions on fixed texts made from the phases and models that the snapshot knows."""
+    phases = sorted({*islice(sorted(statistics.evidence_by_phase), _MOST_PROBE_WORDS), *DEFAULTS["heuristic"]["table"]})
+    models = {*islice(sorted(statistics.turns_by_model), _MOST_PROBE_WORDS), *(m["name"] for m in DEFAULTS["models"])}
+    actions = [f"|m {token('m', name)}" for name in sorted(models)]
+    values: list[float] = []
+    for phase in phases:
+        scores, turns = bandit.predict(f"shared |c turn:0.5 {token('p', phase)} |t {token('t', phase)}", actions)
+        values += scores + turns
+    return values
+
+
+def probe_digest(values: Sequence[float]) -> bytes:
+    """SHA-256 over the exact bits of the predictions."""
+    return sha256(pack(f"<{len(values)}d", *values)).digest()
+
+
+def open_bandit(snapshot: snapshot_pb2.Snapshot, lesson: LessonSettings) -> Bandit:
+    """The bandit of a snapshot. Raises BrokenSnapshot if it does not predict what it did when it was made."""
+    if snapshot.platform != PLATFORM:
+        raise BrokenSnapshot(f"made by {snapshot.platform}, this is {PLATFORM}")
+    bandit = Bandit.from_bytes(
+        snapshot.score_regressor, snapshot.turns_regressor, options=lesson.vw_options, turns_cap=lesson.turns_cap
+    )
+    if probe_digest(probe(bandit, snapshot.statistics)) != snapshot.probe_digest:
+        raise BrokenSnapshot("its probe predictions differ from the recorded ones")
+    return bandit
+
+
+def encode(snapshot: snapshot_pb2.Snapshot) -> bytes:
+    """The file's bytes: magic, SHA-256 of the rest, the message."""
+    payload = snapshot.SerializeToString(deterministic=True)
+    return _MAGIC + sha256(payload).digest() + payload
+
+
+def decode(data: bytes) -> snapshot_pb2.Snapshot:
+    """The message of a file. Raises BrokenSnapshot if it is truncated, altered or of another format."""
+    head, payload = data[: len(_MAGIC)], data[len(_MAGIC) + _DIGEST_BYTES :]
+    if head != _MAGIC:
+        raise BrokenSnapshot("not a snapshot of this format")
+    if sha256(payload).digest() != data[len(_MAGIC) : len(_MAGIC) + _DIGEST_BYTES]:
+        raise BrokenSnapshot("its SHA-256 does not match: truncated or altered")
+    try:
+        return snapshot_pb2.Snapshot.FromString(payload)
+    except DecodeError as error:
+        raise BrokenSnapshot(f"its message cannot be read: {error}") from error
+
+
+class SnapshotStore:
+    """The snapshots of all policies below one directory; one learner writes, anyone reads."""
+
+    def __init__(self, directory: Path, *, keep: int) -> None:
+        """Keeps the newest `keep` (>= 1) of each policy."""
+        self._directory = directory
+        self._keep = keep
+
+    def save(self, snapshot: snapshot_pb2.Snapshot) -> None:
+        """Writes a snapshot so that after a crash it is there whole or not at all. Raises OSError."""
+        folder = self._folder(snapshot.policy)
+        folder.mkdir(parents=True, exist_ok=True)
+        final = self._path(snapshot.policy, snapshot.position)
+        temporary = final.with_suffix(".tmp")
+        with temporary.open("wb") as file:
+            file.write(encode(snapshot))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(final)
+        _sync_directory(folder)
+        for version in self.versions(snapshot.policy)[self._keep :]:
+            self._path(snapshot.policy, version).unlink(missing_ok=True)
+
+    def load(self, policy: str, version: int) -> snapshot_pb2.Snapshot:
+        """Reads one snapshot. Raises BrokenSnapshot, also if it is missing."""
+        try:
+            return decode(self._path(policy, version).read_bytes())
+        except OSError as error:
+            raise BrokenSnapshot(f"cannot be read: {error.strerror}") from error
+
+    def versions(self, policy: str) -> list[int]:
+        """Versions on disk, newest first."""
+        return sorted((int(p.stem) for p in self._folder(policy).glob(f"*{_SUFFIX}") if p.stem.isdigit()), reverse=True)
+
+    def list(self, policy: str) -> Sequence[Stored]:
+        """What is on disk, newest first."""
+        stats = ((v, self._path(policy, v).stat()) for v in self.versions(policy))
+        return [Stored(version, s.st_size, s.st_mtime_ns // 1_000_000) for version, s in stats]
+
+    def _folder(self, policy: str) -> Path:
+        return self._directory / token("policy", policy)
+
+    def _path(self, policy: str, version: int) -> Path:
+        return self._folder(policy) / f"{version:020d}{_SUFFIX}"
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Published:
+    """One published version: `policy.knowledge.Knowledge`, safe to share between threads."""
+
+    def __init__(self, version: int, bandit: Bandit, statistics: snapshot_pb2.Statistics) -> None:
+        """Takes a bandit that nobody else touches."""
+        self.version = version
+        self.statistics = statistics
+        self._bandit = bandit  # owned under _lock: VW's workspaces are not thread-safe
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, snapshot: snapshot_pb2.Snapshot, lesson: LessonSettings) -> Published:
+        """Opens a snapshot for deciding. Raises BrokenSnapshot."""
+        return cls(snapshot.position, open_bandit(snapshot, lesson), snapshot.statistics)
+
+    def predict(self, shared: str, actions: Sequence[str]) -> tuple[list[float], list[float]]:
+        """See Knowledge.predict."""
+        with self._lock:
+            return self._bandit.predict(shared, actions)

@@ -1,0 +1,105 @@
+"""What is counted beside the regressions: evidence, lengths, shares, tokens, medians. Part of every snapshot.
+
+Evidence decays with a half-life in episodes, so that the policy never stops exploring for good; running means
+remember about `_MEMORY` values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping, Sequence
+from itertools import groupby, pairwise
+from statistics import median
+
+from sojourn.v1 import snapshot_pb2
+from sojourn_server.config import LessonSettings
+from sojourn_server.learner.credit import Lesson, PlayedTurn
+
+_MEMORY = 500.0
+_SUCCESS = 0.5
+_MOST_NAMES = 512
+_LONGEST = 2**31 - 1  # turns that the message's field can hold
+Statistics = snapshot_pb2.Statistics
+
+
+def add(mean: snapshot_pb2.RunningMean, value: float) -> None:
+    """Adds a value; beyond `_MEMORY` values old ones fade."""
+    mean.count = min(mean.count + 1.0, _MEMORY)
+    mean.mean += (value - mean.mean) / mean.count
+
+
+def expected_turns(statistics: Statistics, task_type: str, lesson: LessonSettings) -> float:
+    """N: the configured number, else the running median of successful episodes of the task type, else of all."""
+    if lesson.expected_turns is not None:
+        return lesson.expected_turns
+    for kind in (task_type, ""):
+        sample = statistics.successful_turns_by_task_type.get(kind)
+        if sample is not None and sample.turns:
+            return float(median(sample.turns))
+    return lesson.prior.turns
+
+
+def count_episode(
+    statistics: Statistics,
+    turns: Sequence[PlayedTurn],
+    lessons: Sequence[Lesson],
+    *,
+    score: float,
+    lesson: LessonSettings,
+) -> None:
+    """Counts an ended episode that was learned."""
+    _decay(statistics, 0.5 ** (1.0 / lesson.evidence_half_life_episodes))
+    for learned in lessons:
+        phase = learned.turn.decision.answer.phase
+        statistics.evidence += 1.0
+        statistics.evidence_by_phase[phase] += 1.0
+    statistics.episodes += 1
+    statistics.decisions += len(lessons)
+    add(statistics.score, score)
+    _bound(statistics.evidence_by_phase)
+    _bound(statistics.turns_by_model)
+    _count_sojourns(statistics, turns)
+    _count_tokens(statistics, turns)
+    if score >= _SUCCESS and turns:
+        task_type = turns[0].decision.request.context.task_type
+        full = len(statistics.successful_turns_by_task_type) >= _MOST_NAMES
+        for kind in {"" if full else task_type, ""}:
+            length = min(turns[-1].turn_index + 1, _LONGEST)
+            _remember(statistics.successful_turns_by_task_type[kind], length, lesson.median_episodes)
+
+
+def _decay(statistics: Statistics, factor: float) -> None:
+    statistics.evidence *= factor
+    for counts in (statistics.evidence_by_phase, statistics.turns_by_model):
+        for key in list(counts):
+            counts[key] *= factor
+
+
+def _bound(counts: MutableMapping[str, float]) -> None:
+    """Clients name phases and models as they like: the least counted names make room for new ones."""
+    for name in sorted(counts, key=lambda n: (counts[n], n))[: max(len(counts) - _MOST_NAMES, 0)]:
+        del counts[name]
+
+
+def _count_sojourns(statistics: Statistics, turns: Sequence[PlayedTurn]) -> None:
+    for model, stretch in groupby(turns, key=lambda t: t.served):
+        sojourn = list(stretch)
+        statistics.turns_by_model[model] += len(sojourn)
+        phase = sojourn[0].decision.answer.phase
+        if phase in statistics.sojourn_turns_by_phase or len(statistics.sojourn_turns_by_phase) < _MOST_NAMES:
+            add(statistics.sojourn_turns_by_phase[phase], len(sojourn))
+
+
+def _count_tokens(statistics: Statistics, turns: Sequence[PlayedTurn]) -> None:
+    for turn in turns:
+        known = turn.served in statistics.turns_by_model
+        if known and turn.facts is not None and turn.facts.usage.HasField("output_tokens"):
+            add(statistics.output_tokens_by_model[turn.served], turn.facts.usage.output_tokens)
+    for earlier, later in pairwise(turns):
+        growth = later.decision.inputs.prompt_tokens - earlier.decision.inputs.prompt_tokens
+        if later.turn_index == earlier.turn_index + 1 and growth >= 0:
+            add(statistics.prompt_growth_tokens, growth)
+
+
+def _remember(sample: snapshot_pb2.TurnsSample, turns: int, most: int) -> None:
+    sample.turns.append(turns)
+    del sample.turns[: max(len(sample.turns) - most, 0)]

@@ -1,0 +1,127 @@
+"""The learned policy: scores, money and utility of each candidate, and the distribution over them.
+
+utility = score - cost_weight * expected USD - friction * [candidate is not the incumbent]. Utilities are divided by
+the configured range before the gap, or the cost weight would silently change how much is explored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from sojourn.v1 import snapshot_pb2
+from sojourn_server.config import ChoiceSettings
+from sojourn_server.policy import money
+from sojourn_server.policy.bandit import action_line, shared_line
+from sojourn_server.policy.distribution import effective_evidence, gap_multiplier, inverse_gap_weighting
+from sojourn_server.policy.turn import Offer, Turn
+
+
+class Knowledge(Protocol):
+    """One version of a policy; safe to share between threads."""
+
+    @property
+    def version(self) -> int:
+        """Journal position that was learned; 0 is the prior."""
+
+    @property
+    def statistics(self) -> snapshot_pb2.Statistics:
+        """Counts beside the regressions; read only."""
+
+    def predict(self, shared: str, actions: Sequence[str]) -> tuple[list[float], list[float]]:
+        """Terminal score and turns to go of each action line."""
+
+
+class Appraisal(NamedTuple):
+    """One candidate's prospects: raw predictions (score, turns to go), USD to the end, USD for a cold cache."""
+
+    score: float
+    turns_to_go: float
+    cost_usd: float
+    switching_cost_usd: float
+    utility: float
+
+
+def lines(turn: Turn, offers: Sequence[Offer]) -> tuple[str, list[str]]:
+    """The turn as the bandit's text: the shared line, and one line per offer."""
+    shared = shared_line(
+        turn.request,
+        kind=turn.tool_type,
+        tabled=turn.tabled,
+        phase=turn.phase,
+        error_count=turn.error_count,
+        last_error=turn.last_error,
+        prompt_tokens=turn.prompt_tokens,
+        cost_weight=turn.cost_weight,
+    )
+    return shared, [action_line(offer.model, offer.features) for offer in offers]
+
+
+def appraise(turn: Turn, offers: Sequence[Offer], knowledge: Knowledge, settings: ChoiceSettings) -> list[Appraisal]:
+    """Appraises the offers, in order."""
+    scores, turns_to_go = knowledge.predict(*lines(turn, offers))
+    statistics, prompt = knowledge.statistics, turn.prompt_tokens
+    horizon = money.Horizon(
+        prompt,
+        prompt_growth_tokens(statistics, settings),
+        expected_sojourn_turns(statistics, turn.phase, settings),
+        settings.cacheable_share,
+    )
+    rates = _rates(turn, offers, statistics, settings)
+    shares = [statistics.turns_by_model.get(offer.model.name, 0.0) for offer in offers]
+    outlook = money.Outlook(horizon, money.mixed_rates(rates, shares))
+    incumbent_warm = next((o.warm_tokens for o in turn.offers if o.model.name == turn.incumbent), 0.0)
+    appraisals = []
+    for offer, rate, score, turns in zip(offers, rates, scores, turns_to_go, strict=True):
+        warm = offer.warm_tokens
+        usd = outlook.usd(rate, warm_tokens=warm, turns_to_go=turns)
+        utility, switching = score - turn.cost_weight * usd, 0.0
+        if turn.incumbent and offer.model.name != turn.incumbent:
+            utility -= settings.friction
+            switching = money.switching_usd(rate, min(prompt, incumbent_warm), min(prompt, warm))
+        appraisals.append(Appraisal(score, turns, usd, switching, utility))
+    return appraisals
+
+
+def distribution(
+    turn: Turn, appraisals: Sequence[Appraisal], knowledge: Knowledge, settings: ChoiceSettings
+) -> list[float]:
+    """Inverse-gap weighting over the appraised utilities, narrower as the phase's evidence grows."""
+    statistics = knowledge.statistics
+    evidence = effective_evidence(
+        turn.phase,
+        statistics.evidence_by_phase,
+        statistics.evidence,
+        shrinkage=settings.phase_shrinkage,
+        prior_evidence=settings.prior_evidence,
+        prior_half_life=settings.prior_half_life,
+    )
+    gamma = gap_multiplier(evidence, scale=settings.gap_scale) / settings.utility_range
+    return inverse_gap_weighting([a.utility for a in appraisals], gamma=gamma, floor=settings.floor)
+
+
+def _rates(
+    turn: Turn, offers: Sequence[Offer], statistics: snapshot_pb2.Statistics, settings: ChoiceSettings
+) -> list[money.Rates]:
+    """Each offer's rates at its expected reply length: the caller's, else the model's mean, else the default."""
+    context = turn.request.context
+    if context.HasField("expected_output_tokens"):
+        expected = float(context.expected_output_tokens)
+        return [money.rates(offer.model, expected) for offer in offers]
+    means = [statistics.output_tokens_by_model.get(offer.model.name) for offer in offers]
+    return [
+        money.rates(offer.model, mean.mean if mean is not None else settings.default_output_tokens)
+        for offer, mean in zip(offers, means, strict=True)
+    ]
+
+
+def expected_sojourn_turns(statistics: snapshot_pb2.Statistics, phase: str, settings: ChoiceSettings) -> float:
+    """Expected length of a sojourn that begins in a phase, in turns."""
+    mean = statistics.sojourn_turns_by_phase.get(phase)
+    return mean.mean if mean is not None else settings.default_sojourn_turns
+
+
+def prompt_growth_tokens(statistics: snapshot_pb2.Statistics, settings: ChoiceSettings) -> float:
+    """Tokens that a turn adds to the prompt."""
+    growth = statistics.prompt_growth_tokens
+    return growth.mean if growth.count > 0 else settings.default_prompt_growth_tokens

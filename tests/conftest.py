@@ -1,0 +1,59 @@
+"""Fixtures that every test folder shares: a real server on loopback, and the recorded episodes where they are given."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from pydantic import SecretStr
+
+from sojourn_server.app import App
+from sojourn_server.config import Config, JournalConfig, ServerConfig
+from sojourn_server.telemetry import Telemetry
+
+RECORDED_VARIABLE = "SOJOURN_RECORDED_DIR"
+
+# A loaded machine is slow without being wrong.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--recorded", metavar="DIR", help=f"recorded LLM episodes (or {RECORDED_VARIABLE})")
+
+
+@pytest.fixture
+def config() -> Config:
+    """Defaults, but for a journal in memory, a free port, and draws that are the same in every run."""
+    return Config(
+        server=ServerConfig(address="127.0.0.1:0", draw_secret=SecretStr("drawn once")),
+        journal=JournalConfig(kind="memory"),
+    )
+
+
+@pytest.fixture
+def server(config: Config) -> Iterator[App]:
+    """A running service with `.address`, `.journal` and `.router`."""
+    with App.open(config, Telemetry.disabled()) as app:
+        yield app
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port on loopback that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def recorded(pytestconfig: pytest.Config) -> Path:
+    """The directory of recorded episodes; tests that need it are skipped loudly where none is given."""
+    given = pytestconfig.getoption("--recorded") or os.environ.get(RECORDED_VARIABLE)
+    if not given:
+        pytest.skip(f"no recorded episodes: needs --recorded DIR or {RECORDED_VARIABLE}")
+    return Path(given)

@@ -1,0 +1,127 @@
+"""The bandit learns, serialises exactly, and predicts both regressions from one parse as from two."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pylibvw
+import pytest
+import vowpalwabbit
+
+from sojourn_server.policy.bandit import LEVEL_ACTION_LINE, Bandit
+
+KINDS = ("search", "code", "plan")
+ACTIONS = ["|m m_good c_large", "|m m_bad c_small", "|m m_other c_small"]
+TURNS_CAP = 100
+OPTIONS = ("", "--coin", "-l 0.05", "--l2 0.001", "--l1 0.0001", "--power_t 0 --sgd -l 0.01")
+
+
+def shared(kind: str, number: float = 0.5) -> str:
+    return f"shared |c turn:{number} p_{kind} |t t_{kind}"
+
+
+def fresh(options: str = "") -> Bandit:
+    return Bandit.fresh(options=options, weight_bits=12, turns_cap=TURNS_CAP)
+
+
+def taught(bandit: Bandit, lessons: int = 200, seed: int = 3) -> Bandit:
+    """Every lesson scores the good model .9 after 5 turns, the others .2 after 40."""
+    random = Random(seed)
+    for _ in range(lessons):
+        chosen = random.randrange(len(ACTIONS))
+        score, turns = (0.9, 5.0) if chosen == 0 else (0.2, 40.0)
+        bandit.learn(shared(random.choice(KINDS), random.random()), ACTIONS, chosen, score=score, turns_to_go=turns)
+    return bandit
+
+
+def predictions(bandit: Bandit) -> list[tuple[list[float], list[float]]]:
+    return [bandit.predict(shared(kind, number), ACTIONS) for kind in KINDS for number in (0.0, 0.3, 1.0)]
+
+
+@pytest.mark.parametrize("options", ["", "--coin"])
+def test_it_learns_score_and_turns_of_each_candidate(options: str):
+    scores, turns = taught(fresh(options), 600).predict(shared("code"), ACTIONS)
+    assert scores == pytest.approx([0.9, 0.2, 0.2], abs=0.25)
+    assert turns == pytest.approx([5, 40, 40], abs=10)
+
+
+def test_an_untaught_bandit_predicts_the_best_score_and_one_turn_for_all_alike():
+    scores, turns = fresh().predict(shared("code"), ACTIONS)
+    assert (len(set(scores)), turns) == (1, [1.0, 1.0, 1.0])
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_bytes_round_trip_exactly_and_learning_goes_on_as_if_never_stopped(options: str):
+    """Not only predictions: whatever the options, a reloaded bandit learns the same lessons to the same bits."""
+    stayed, left = taught(fresh(options), 50), taught(fresh(options), 50)
+    loaded = Bandit.from_bytes(*left.to_bytes(), options=options, turns_cap=TURNS_CAP)
+    assert predictions(loaded) == predictions(stayed)
+    assert predictions(taught(loaded, 50, seed=8)) == predictions(taught(stayed, 50, seed=8))
+
+
+def test_serialising_does_not_disturb_the_bandit():
+    watched, left_alone = taught(fresh()), taught(fresh())
+    watched.to_bytes()
+    assert predictions(taught(watched, 20)) == predictions(taught(left_alone, 20))
+
+
+def test_the_same_lessons_give_the_same_bits():
+    assert predictions(taught(fresh())) == predictions(taught(fresh()))
+
+
+def test_predicting_teaches_nothing():
+    bandit = taught(fresh())
+    before = predictions(bandit)
+    for _ in range(50):
+        bandit.predict(shared("code"), ACTIONS)
+    assert predictions(bandit) == before
+
+
+def _by_separate_parses(bandit: Bandit, text: str) -> tuple[list[float], list[float]]:
+    """Each regressor parses the text for itself."""
+
+    def costs(workspace: vowpalwabbit.Workspace) -> list[float]:
+        examples = workspace._parse(text)
+        pylibvw.vw.predict_multi(workspace, examples)
+        found = [e.get_partial_prediction() for e in examples[1:]]
+        pylibvw.vw._finish_example_multi_ex(workspace, examples)
+        return found
+
+    scores = [1.0 - 2.0 * cost for cost in costs(bandit._score)]
+    return scores, [max(cost * TURNS_CAP, 1.0) for cost in costs(bandit._turns)]
+
+
+def test_one_parse_serves_both_regressions_as_well_as_two():
+    bandit = taught(fresh())
+    for kind in KINDS:
+        text = "\n".join([shared(kind), *ACTIONS])
+        assert bandit.predict(shared(kind), ACTIONS) == _by_separate_parses(bandit, text)
+
+
+@pytest.mark.parametrize(("score", "expected"), [(-0.6, -0.6), (-1.0, -1.0), (-3.0, -1.0), (2.0, 1.0)])
+def test_credit_below_zero_is_learned_as_such_and_clipped_at_the_range(score: float, expected: float):
+    bandit = fresh()
+    for _ in range(300):
+        bandit.learn(shared("code"), ACTIONS, 1, score=score, turns_to_go=5)
+    assert bandit.predict(shared("code"), ACTIONS)[0][1] == pytest.approx(expected, abs=0.02)
+
+
+def test_level_only_learning_moves_the_level_and_keeps_all_advantages():
+    bandit = taught(fresh())
+    before, turns_before = bandit.predict(shared("code"), ACTIONS)
+    for _ in range(100):
+        bandit.learn_level(shared("code"), ACTIONS[1], score=0.4, turns_to_go=60)
+    after, turns_after = bandit.predict(shared("code"), ACTIONS)
+    assert after[1] == pytest.approx(0.4, abs=0.03)
+    assert turns_after[1] == pytest.approx(60, abs=2)
+    for candidate in (0, 2):
+        assert after[candidate] - after[1] == pytest.approx(before[candidate] - before[1], abs=1e-5)
+        advantage = turns_before[candidate] - turns_before[1]
+        assert turns_after[candidate] - turns_after[1] == pytest.approx(advantage, abs=1e-3)
+
+
+def test_the_level_is_what_a_candidate_without_features_is_predicted():
+    bandit = taught(fresh())
+    assert "c_" not in LEVEL_ACTION_LINE
+    alone, beside = (bandit.predict(shared("code"), [LEVEL_ACTION_LINE, *more])[0][0] for more in ([], ACTIONS))
+    assert alone == beside

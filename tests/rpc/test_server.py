@@ -1,0 +1,156 @@
+"""The server itself: health, reflection, overload, and a drain that finishes what it began."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from sojourn_server.app import App
+from sojourn_server.config import Config, ServerConfig
+from sojourn_server.errors import StartRefused
+from sojourn_server.telemetry import Telemetry
+from tests.rpc.wire import Stubs, connected
+
+SERVICES = ("sojourn.v1.RouterService", "sojourn.v1.AdminService")
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+WAIT_S = 20
+
+
+def edge(config: Config, **changes: object) -> Config:
+    """The configuration with another edge."""
+    server = ServerConfig.model_validate({**config.server.model_dump(), **changes})
+    return config.model_copy(update={"server": server})
+
+
+@pytest.mark.parametrize("service", ["", *SERVICES])
+def test_health_says_serving_for_the_server_and_for_each_service(stubs: Stubs, service: str):
+    health = health_pb2_grpc.HealthStub(stubs.channel)
+    assert health.Check(health_pb2.HealthCheckRequest(service=service)).status == SERVING
+
+
+def _reflected(stubs: Stubs) -> set[str]:
+    reflection = reflection_pb2_grpc.ServerReflectionStub(stubs.channel)
+    request = reflection_pb2.ServerReflectionRequest(list_services="")
+    (answer,) = reflection.ServerReflectionInfo(iter([request]))
+    return {service.name for service in answer.list_services_response.service}
+
+
+def test_reflection_lists_the_services_and_describes_their_messages(stubs: Stubs):
+    assert set(SERVICES) < _reflected(stubs)
+    reflection = reflection_pb2_grpc.ServerReflectionStub(stubs.channel)
+    request = reflection_pb2.ServerReflectionRequest(file_containing_symbol="sojourn.v1.DecideRequest")
+    (answer,) = reflection.ServerReflectionInfo(iter([request]))
+    files = [FileDescriptorProto.FromString(f) for f in answer.file_descriptor_response.file_descriptor_proto]
+    assert any(m.name == "DecideRequest" for file in files for m in file.message_type)
+
+
+def test_reflection_can_be_switched_off(config: Config):
+    with App.open(edge(config, reflection=False), Telemetry.disabled()) as app, connected(app.address) as stubs:
+        with pytest.raises(grpc.RpcError) as caught:
+            _reflected(stubs)
+        assert isinstance(caught.value, grpc.Call)
+        assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+class Slow:
+    """A method that answers only when it is let go."""
+
+    def __init__(self) -> None:
+        self.entered, self.let_go = threading.Event(), threading.Event()
+        self.handler = grpc.method_handlers_generic_handler(
+            "test.Slow", {"Wait": grpc.unary_unary_rpc_method_handler(self._wait)}
+        )
+
+    def _wait(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        self.entered.set()
+        assert self.let_go.wait(WAIT_S)
+        return b"done"
+
+    def call(self, channel: grpc.Channel) -> bytes:
+        """Calls and waits."""
+        method = channel.unary_unary("/test.Slow/Wait", request_serializer=None, response_deserializer=None)
+        answer: bytes = method(b"", timeout=WAIT_S)
+        return answer
+
+
+@pytest.fixture
+def slow() -> Iterator[Slow]:
+    method = Slow()
+    yield method
+    method.let_go.set()
+
+
+def test_a_drain_says_not_serving_finishes_calls_in_flight_and_takes_no_new_ones(config: Config, slow: Slow):
+    app = App.open(config, Telemetry.disabled())
+    app.add_handler(slow.handler)
+    with connected(app.address) as stubs, ThreadPoolExecutor(2) as threads:
+        watch = health_pb2_grpc.HealthStub(stubs.channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(watch).status == SERVING
+        in_flight = threads.submit(slow.call, stubs.channel)
+        assert slow.entered.wait(WAIT_S)
+        closing = threads.submit(app.close)
+        assert next(watch).status == NOT_SERVING
+        watch.cancel()
+        assert not closing.done()
+        with connected(app.address) as late, pytest.raises(grpc.RpcError):  # noqa: PT012 - any of them may be the one
+            for i in range(1_000):  # the door closes right after the sign is turned
+                late.decide(f"late{i}")
+        slow.let_go.set()
+        assert in_flight.result(WAIT_S) == b"done"
+        closing.result(WAIT_S)
+
+
+def test_a_drain_waits_no_longer_than_it_was_told(config: Config, slow: Slow):
+    app = App.open(edge(config, drain_ms=50), Telemetry.disabled())
+    app.add_handler(slow.handler)
+    with connected(app.address) as stubs, ThreadPoolExecutor(2) as threads:
+        in_flight = threads.submit(slow.call, stubs.channel)
+        assert slow.entered.wait(WAIT_S)
+        threads.submit(app.close).result(WAIT_S)
+        with pytest.raises(grpc.RpcError):
+            in_flight.result(WAIT_S)
+        slow.let_go.set()
+
+
+def test_what_was_acknowledged_before_the_drain_is_learned_by_its_end(config: Config):
+    versions = []
+    with App.open(config, Telemetry.disabled()) as app, connected(app.address) as stubs:
+        stubs.decide("e", tool_type="search")
+        stubs.end("e")
+        position, router = app.journal.position(), app.router
+    versions.append(router.knowledge("default").version)
+    assert versions == [position]
+
+
+def test_more_calls_than_are_allowed_in_flight_are_refused_and_nothing_is_queued(config: Config, slow: Slow):
+    with App.open(edge(config, max_calls_in_flight=1), Telemetry.disabled()) as app:
+        app.add_handler(slow.handler)
+        with connected(app.address) as stubs, ThreadPoolExecutor(1) as threads:
+            in_flight = threads.submit(slow.call, stubs.channel)
+            assert slow.entered.wait(WAIT_S)
+            with pytest.raises(grpc.RpcError) as caught:
+                stubs.decide("e")
+            assert isinstance(caught.value, grpc.Call)
+            assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+            slow.let_go.set()
+            in_flight.result(WAIT_S)
+            assert stubs.decide("e").model
+
+
+def test_an_address_that_is_taken_refuses_the_start_and_leaves_nothing_running(config: Config):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        threads = threading.active_count()
+        with pytest.raises(StartRefused, match=r"server\.address: cannot listen on"):
+            App.open(edge(config, address=address), Telemetry.disabled())
+    assert threading.active_count() <= threads
