@@ -46,8 +46,14 @@ class Server:
             "[learner]\npublish_outcomes = 3\npublish_interval_ms = 50\n"
         )
         self._process = subprocess.Popen([SOJOURN, "serve", "--config", config], stdout=self._log, stderr=self._log)
-        with grpc.insecure_channel(self.address) as channel:
-            grpc.channel_ready_future(channel).result(timeout=GIVE_UP_S)
+        with grpc.insecure_channel(self.address, (("grpc.max_reconnect_backoff_ms", 200),)) as channel:
+            try:
+                grpc.channel_ready_future(channel).result(timeout=GIVE_UP_S)
+            except grpc.FutureTimeoutError:
+                pytest.fail(f"not ready (exit code {self._process.poll()}): {self._said()}")
+
+    def _said(self) -> str:
+        return (self._directory / "server.log").read_text(encoding="utf-8")[-4_000:]
 
     def kill(self) -> None:
         """SIGKILL: no handler runs, no buffer is flushed."""
