@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup proto format lint test check demo serve bench image
+.PHONY: help setup proto format lint test check demo serve bench arena arena-quick arena-full image
 
 PYTHON ?= python3
 UV_VERSION := 0.13.9
@@ -19,7 +19,7 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON_DOWNLOADS := never
 
 help: ## Show what can be done
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' Makefile
 
 setup: $(VENV)/.setup ## Install everything into .venv; does nothing when it is up to date
 
@@ -76,6 +76,15 @@ serve: setup ## Start the router; ARGS='--config sojourn.toml' adds options
 
 bench: setup ## Measure Decide against an empty echo on the same server
 	$(BIN)/python -m benchmarks.latency $(ARGS)
+
+arena-quick: setup ## Check coarse claims about the policy on live episodes (at most three minutes)
+	$(BIN)/python -m benchmarks.arena.quick
+
+arena: setup ## Play all policies on held-out seeds of BabyAI; writes docs/arena.md (about twenty minutes)
+	$(BIN)/python -m benchmarks.arena $(ARGS)
+
+arena-full: setup ## The same with 2,000 episodes and 10 seeds (hours; goes on where it was stopped)
+	$(BIN)/python -m benchmarks.arena --episodes 2000 --tail 500 --seeds 10 $(ARGS)
 
 image: ## Build the container image with docker, podman or buildah, whichever is there
 	@for engine in docker podman buildah; do \

@@ -2,7 +2,8 @@
 
 One process plays episodes of 25 turns through the real router, with the SQLite journal on disk and the learner at work:
 the request is validated, decided, committed; every episode ends with an outcome that is learned. Without the wire, so
-that a million take minutes. Growth is counted from the end of the warm-up.
+that a million take minutes. Memory comes and goes with each snapshot, so a tenth of the run is summed up by the median
+of its samples; growth is from the first tenth after the warm-up to the last.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from statistics import median
 
 from benchmarks.latency import TOOL_TYPES, TURNS_PER_EPISODE, request, where
 from sojourn.v1 import router_pb2, types_pb2
@@ -23,6 +25,7 @@ from sojourn_server.rpc.validation import check_decide
 from sojourn_server.telemetry import Telemetry
 
 RESULT = Path(__file__).parent / "results" / "memory.json"
+SAMPLE_EVERY = 1_000  # decisions
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -53,7 +56,8 @@ def main() -> None:
     parser.add_argument("--warm-up", type=int, default=100_000)
     given = parser.parse_args()
     configure_logs("error", "json")
-    template, samples = request(held=False).SerializeToString(), []
+    template = request(held=False).SerializeToString()
+    block, samples = list[float](), list[tuple[int, float]]()
     with tempfile.TemporaryDirectory() as directory:
         config = Config(server=ServerConfig(address="127.0.0.1:0"), journal=JournalConfig(directory=Path(directory)))
         with App.open(config, Telemetry.disabled()) as app:
@@ -61,9 +65,12 @@ def main() -> None:
             for number in range(total // TURNS_PER_EPISODE):
                 play_episode(app, template, number, at_ms=now_ms())
                 done = (number + 1) * TURNS_PER_EPISODE
-                if done >= given.warm_up and done % max(given.decisions // 10, TURNS_PER_EPISODE) == 0:
-                    samples.append((done, round(resident_mib(), 1)))
+                if done > given.warm_up and done % SAMPLE_EVERY == 0:
+                    block.append(resident_mib())
+                if block and done % max(given.decisions // 10, SAMPLE_EVERY) == 0:
+                    samples.append((done, round(median(block), 1)))
                     print(f"{done:>9} decisions, {samples[-1][1]} MiB resident", flush=True)
+                    block.clear()
             version = app.router.knowledge("default").version
     result = {
         "decisions": given.decisions,

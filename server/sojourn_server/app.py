@@ -6,11 +6,13 @@ closes what was opened before it.
 
 from __future__ import annotations
 
+import ctypes
 import secrets
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, Self
@@ -36,6 +38,7 @@ from sojourn_server.world import load_world
 
 log = structlog.get_logger(__name__)
 _SECRET_BYTES = 32
+_M_MMAP_THRESHOLD, _LARGE_BYTES = -3, 512 * 1024  # the first is glibc's name of the setting (malloc.h)
 
 
 def now_ms() -> int:
@@ -57,6 +60,7 @@ class App:
     @classmethod
     def open(cls, config: Config, telemetry: Telemetry | None = None) -> App:
         """Starts the service and returns once it serves. Raises StartRefused."""
+        _give_large_blocks_back()
         with ExitStack() as made:
             telemetry = telemetry or Telemetry.from_environment(version("sojourn"))
             made.callback(telemetry.close, 5.0)
@@ -129,6 +133,13 @@ class _Audience:
         ]
 
 
+def _give_large_blocks_back() -> None:
+    """Regressors come and go with every snapshot: they are to leave no holes in the heap, or it grows for hours."""
+    if sys.platform == "linux":
+        with suppress(AttributeError):  # another C library than glibc
+            ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+
+
 def _opened(config: JournalConfig) -> Journal:
     return SqliteJournal.open(config.directory) if config.kind == "sqlite" else MemoryJournal()
 
@@ -148,6 +159,8 @@ def _secret(config: Config) -> bytes:
         return secrets.token_bytes(_SECRET_BYTES)
     path = config.journal.directory / "draw.secret"
     if not path.exists():
-        path.touch(mode=0o600)
-        path.write_bytes(secrets.token_bytes(_SECRET_BYTES))
+        part = path.with_suffix(".part")  # renamed when it is whole: half a key must never be read
+        part.touch(mode=0o600)
+        part.write_bytes(secrets.token_bytes(_SECRET_BYTES))
+        part.replace(path)
     return path.read_bytes()

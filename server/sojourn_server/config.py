@@ -104,7 +104,7 @@ class LessonSettings(Frozen):
     """What an episode teaches; another lesson rebuilds the whole fold."""
 
     vw_options: Annotated[str, Field(pattern=r"^[-\w .=]*$")] = "-l 0.03"
-    weight_bits: Annotated[int, Field(ge=10, le=24)] = 18
+    weight_bits: Annotated[int, Field(ge=10, le=24)] = 16
     bootstrap_share: Share = 0.5
     expected_turns: Positive | None = None
     turns_cap: Annotated[int, Field(ge=2)] = 100

@@ -6,11 +6,11 @@ from statistics import fmean
 
 import pytest
 
-from sojourn_server.demo.expert import PHASES, Advice
-from sojourn_server.demo.models import MODELS, SLIPS, Luck, act, luck
+from sojourn_server.demo.expert import SLIPS
+from sojourn_server.demo.models import MODELS, PHASES, Advice, Luck, act, luck
 from sojourn_server.demo.thirdparty import Actions
 
-ADVICE = Advice(Actions.toggle, PHASES[0])  # an action that no slip takes
+ADVICE = Advice(Actions.toggle, PHASES[0], SLIPS)  # an action that no slip takes
 
 
 def test_equal_keys_give_equal_luck_and_any_other_key_gives_another():

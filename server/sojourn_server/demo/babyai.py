@@ -12,58 +12,22 @@ import contextlib
 import io
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
+from sojourn_server.demo.expert import Expert
+from sojourn_server.demo.models import BY_NAME, Advice
 from sojourn_server.demo.thirdparty import Actions, levels
+from sojourn_server.demo.world import Effect, Level, Situation
 
+TOOLS = (Actions.pickup, Actions.drop, Actions.toggle, Actions.done)
 TOOL_TYPES = ("search", "navigate", "manipulate", "unlock")
 
 
-@dataclass(frozen=True)
-class Level:
-    """One kind of task, on which the expert is reliable; `name` is the task type that callers tell the router."""
-
-    name: str
-    build: Callable[[], Any]
-
-
-LEVELS = (
-    Level("put_next", levels.PutNextLocal),
-    Level("pickup_above", levels.PickupAbove),
-    Level("find_object", levels.FindObjS5),
-    Level("goto_maze", partial(levels.GoTo, num_dists=1, room_size=5)),
-    Level("unlock_distractors", partial(levels.UnlockLocal, distractors=True)),
-    Level("unlock_pickup", levels.UnlockPickup),
-    Level("blocked_unlock", levels.BlockedUnlockPickup),
-    Level("key_corridor", partial(levels.KeyCorridor, room_size=3, num_rows=2)),
-)
-
-
-@dataclass(frozen=True)
-class Situation:
-    """What a caller can see before a turn, without a model and without the expert's plan."""
-
-    tool_type: str
-    is_carrying: bool
-    objects_in_view: int
-    doors_in_view: int
-
-
-@dataclass(frozen=True)
-class Effect:
-    """What an action did. `is_refused`: it changed nothing; `is_tool`: it was more than a move."""
-
-    is_solved: bool
-    is_refused: bool
-    is_tool: bool
-
-
 @cache
-def _environment(level: Level) -> Any:
+def _environment(build: Callable[[], Any]) -> Any:
     """One environment per level: building one costs more than resetting it."""
-    environment = level.build()
+    environment = build()
     environment.gen_obs = dict  # nobody reads the encoded observation
     return environment
 
@@ -71,44 +35,43 @@ def _environment(level: Level) -> Any:
 class Game:
     """One task being played. Only one game per level may be under way: they share the level's environment."""
 
-    def __init__(self, level: Level, seed: int) -> None:
-        """Starts the task that `level` and `seed` (0 or more) name."""
-        self.level = level
-        self.environment = _environment(level)
+    def __init__(self, build: Callable[[], Any], seed: int) -> None:
+        """Starts the task that `seed` (0 or more) names on the level that `build` makes."""
+        self.environment = _environment(build)
         self.environment.gen_obs_grid = self._field_of_view
         with contextlib.redirect_stdout(io.StringIO()):  # minigrid prints each layout that it rejects
             self.environment.reset(seed=seed)
         self._wanted = wanted_things(self.environment.mission)
         self._view: Any = None
-        self._last_was_tool = False
+        self._last: int | None = None  # the last action
+        self._expert = Expert(self.environment)
 
     def step(self, action: int) -> Effect:
         """Takes an action (a member of minigrid's `Actions`) and says what it did."""
         before = self._fingerprint()
         _, reward, _, _, _ = self.environment.step(action)
         self._view = None
-        is_tool = action in (Actions.pickup, Actions.drop, Actions.toggle, Actions.done)
-        self._last_was_tool = is_tool
+        self._last = action
         is_solved = reward > 0
-        return Effect(is_solved, not is_solved and before == self._fingerprint(), is_tool)
+        return Effect(is_solved, not is_solved and before == self._fingerprint(), action in TOOLS)
+
+    def advise(self) -> Advice:
+        """The expert's next action and the hidden phase; call it once a turn."""
+        return self._expert.advise(self._last)
 
     def situation(self) -> Situation:
         """What a caller can see now."""
         things = self._things_in_view()
         doors = [thing for thing in things if thing.type == "door"]
         is_carrying = self.environment.carrying is not None
-        return Situation(
-            tool_type=self._tool_type(things, is_carrying),
-            is_carrying=is_carrying,
-            objects_in_view=len(things) - len(doors),
-            doors_in_view=len(doors),
-        )
+        counts = {"is_carrying": is_carrying, "objects_in_view": len(things) - len(doors), "doors_in_view": len(doors)}
+        return Situation(self._tool_type(things, is_carrying), {name: float(n) for name, n in counts.items()})
 
     def _tool_type(self, things: list[Any], is_carrying: bool) -> str:
         ahead = self.environment.grid.get(*self.environment.front_pos)
         if any(thing.type == "door" and thing.is_locked for thing in things):
             return "unlock"
-        if self._last_was_tool or is_carrying or (ahead is not None and ahead.type in ("ball", "box", "key")):
+        if self._last in TOOLS or is_carrying or (ahead is not None and ahead.type in ("ball", "box", "key")):
             return "manipulate"
         if any(matches(thing, wanted) for thing in things for wanted in self._wanted):
             return "navigate"
@@ -150,3 +113,16 @@ def matches(thing: Any, wanted: Wanted) -> bool:
     """True if an object of minigrid has the wanted colour and type."""
     colour, kind = wanted
     return colour in (None, thing.color) and kind in (None, thing.type)
+
+
+LEVELS = (
+    Level("put_next", partial(Game, levels.PutNextLocal), BY_NAME),
+    Level("pickup_above", partial(Game, levels.PickupAbove), BY_NAME),
+    Level("find_object", partial(Game, levels.FindObjS5), BY_NAME),
+    Level("goto_maze", partial(Game, partial(levels.GoTo, num_dists=1, room_size=5)), BY_NAME),
+    Level("unlock_distractors", partial(Game, partial(levels.UnlockLocal, distractors=True)), BY_NAME),
+    Level("unlock_pickup", partial(Game, levels.UnlockPickup), BY_NAME),
+    Level("blocked_unlock", partial(Game, levels.BlockedUnlockPickup), BY_NAME),
+    Level("key_corridor", partial(Game, partial(levels.KeyCorridor, room_size=3, num_rows=2)), BY_NAME),
+)
+"""The kinds of task on which the expert is reliable."""

@@ -8,10 +8,9 @@ sub-goals. Scripted models depend on it; no router may see it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from sojourn_server.demo.babyai import Game
+from sojourn_server.demo.models import PHASES, Advice
 from sojourn_server.demo.thirdparty import (
     Actions,
     BabyAIBot,
@@ -23,22 +22,16 @@ from sojourn_server.demo.thirdparty import (
     PickupSubgoal,
 )
 
-PHASES = ("exploring", "approaching", "handling", "unlocking")
+__all__ = ["PHASES", "SLIPS", "Expert"]
+
+SLIPS = ((0.3, Actions.left), (0.6, Actions.right), (0.75, Actions.forward), (1.0, Actions.done))
+"""A model that slips turns or walks without aim, or claims to be finished, which is refused."""
 
 SEARCHES_PER_TURN = 60  # a good turn needs fewer than ten
 
 
 class LostPlan(Exception):
     """The bot searched too long for one turn."""
-
-
-@dataclass(frozen=True)
-class Advice:
-    """The expert's next action (a member of minigrid's `Actions`) and the hidden phase, one of `PHASES`."""
-
-    action: int
-    phase: str
-    is_lost: bool = False
 
 
 class _BoundedBot(BabyAIBot):
@@ -52,15 +45,15 @@ class _BoundedBot(BabyAIBot):
 
 
 class Expert:
-    """Advises on one game; call `advise` once a turn."""
+    """Advises on one game of minigrid; call `advise` once a turn."""
 
-    def __init__(self, game: Game) -> None:
+    def __init__(self, environment: Any) -> None:
         """Makes a first plan for the game as it stands."""
-        self._game = game
-        self._bot = _bot(game)
+        self._environment = environment
+        self._bot = _bot(environment)
 
     def advise(self, taken: int | None) -> Advice:
-        """The next good action; `taken` is the action really taken on the last turn (None = no turn yet)."""
+        """The next good action and its phase; `taken` is what was really done on the last turn (None = no turn yet)."""
         try:
             return self._advice(taken)
         except (AssertionError, DisappearedBoxError, LostPlan):
@@ -68,21 +61,21 @@ class Expert:
 
     def _advice_of_new_plan(self) -> Advice:
         seen = self._bot.vis_mask
-        self._bot = _bot(self._game)
+        self._bot = _bot(self._environment)
         self._bot.vis_mask = seen
         try:
             return self._advice(None)
         except (AssertionError, DisappearedBoxError, LostPlan):
-            return Advice(Actions.forward, "exploring", is_lost=True)
+            return Advice(Actions.forward, "exploring", SLIPS, is_lost=True)
 
     def _advice(self, taken: int | None) -> Advice:
         self._bot.bfs_counter = 0
         action = self._bot.replan(taken)
-        return Advice(action, _phase(self._bot.stack))
+        return Advice(action, _phase(self._bot.stack), SLIPS)
 
 
-def _bot(game: Game) -> Any:
-    return _BoundedBot(game.environment)  # type: ignore[no-untyped-call]  # minigrid has no annotations
+def _bot(environment: Any) -> Any:
+    return _BoundedBot(environment)  # type: ignore[no-untyped-call]  # minigrid has no annotations
 
 
 def _phase(stack: list[Any]) -> str:

@@ -1,28 +1,32 @@
 """Six scripted models: they ask the expert and slip, more or less often by the hidden phase of the work.
 
-A model takes the expert's action with the probability of its skill in the phase, else it slips: it turns or walks
-without aim, or does something that has no effect. The luck of a turn is a keyed hash of seed, task, turn and model,
-so every policy that puts the same model on the same turn of the same task meets the same luck. Price tags are list
-prices of real models, whose names are given as `priced_like`; the skills are ours, made up so that no model is best
-at everything, and nothing is claimed about the real ones.
+A model takes the expert's action with the probability of its skill in the phase, else it slips. The luck of a turn
+is a keyed hash of seed, task, turn and model, so every policy that puts the same model on the same turn of the same
+task meets the same luck. Price tags are list prices of real models, whose names are given as `priced_like`; the
+skills are ours, made up so that no model is best at everything, and nothing is claimed about the real ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sojourn_server.demo.expert import PHASES, Advice
-from sojourn_server.demo.thirdparty import Actions
 from sojourn_server.demo.tokens import Prices
 
 FIVE_MINUTES_S = 300.0
+PHASES = ("exploring", "approaching", "handling", "unlocking")
 
-SLIPS = ((0.3, Actions.left), (0.6, Actions.right), (0.75, Actions.forward), (1.0, Actions.done))
-"""Cumulative probability and action of each slip. `done` has no effect: a claim to be finished that is refused."""
+
+@dataclass(frozen=True)
+class Advice:
+    """The expert's next action and the hidden phase. `slips`: cumulative probability and action of each slip."""
+
+    action: Any
+    phase: str
+    slips: Sequence[tuple[float, Any]]
+    is_lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,15 +59,15 @@ def luck(*, seed: int, task: int, turn: int, model: str) -> Luck:
     return Luck(*(int.from_bytes(half, "big") / 2.0**64 for half in (digest[:8], digest[8:])))
 
 
-def act(model: ScriptedModel, advice: Advice, fate: Luck) -> int:
+def act(model: ScriptedModel, advice: Advice, fate: Luck) -> Any:
     """The action that the model takes where the expert gives this advice."""
     if fate.slips < model.skills[advice.phase]:
         return advice.action
-    return next(action for limit, action in SLIPS if fate.how < limit)
+    return next(action for limit, action in advice.slips if fate.how < limit)
 
 
 def _skills(*by_phase: float) -> Mapping[str, float]:
-    return MappingProxyType(dict(zip(PHASES, by_phase, strict=True)))
+    return dict(zip(PHASES, by_phase, strict=True))
 
 
 def _cached(input_usd: float, output_usd: float, read_multiplier: float) -> Prices:
@@ -97,5 +101,5 @@ MODELS = (
     ),
 )  # fmt: skip  # one line of identity, one of skills, reads as the table that it is
 
-BY_NAME = MappingProxyType({model.name: model for model in MODELS})
+BY_NAME = {model.name: model for model in MODELS}
 STRONGEST = MODELS[0].name

@@ -7,17 +7,17 @@ scripted model alone. An episode is solved (score 1) or runs into its turn cap (
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
 from itertools import pairwise
 from typing import Literal, Protocol
 
-from sojourn_server.demo.babyai import LEVELS, Effect, Game, Level
-from sojourn_server.demo.expert import Advice, Expert
-from sojourn_server.demo.models import BY_NAME, ScriptedModel, act, luck
+from sojourn_server.demo.babyai import LEVELS
+from sojourn_server.demo.models import Advice, ScriptedModel, act, luck
 from sojourn_server.demo.tokens import PromptShape, TurnSpend, WarmCaches, spend
+from sojourn_server.demo.world import Effect, Level
 
 CAP_FACTOR = 1.6
 CAP_SLACK_TURNS = 5
@@ -36,14 +36,14 @@ class Task:
     level_seed: int
 
 
-def tasks(count: int, *, seed: int) -> list[Task]:
+def tasks(count: int, *, seed: int, levels: Sequence[Level] = LEVELS) -> list[Task]:
     """`count` tasks over all levels; the first n tasks of a seed are the same whatever `count` is."""
-    return [_task(index, seed) for index in range(count)]
+    return [_task(index, seed, levels) for index in range(count)]
 
 
-def _task(index: int, seed: int) -> Task:
+def _task(index: int, seed: int, levels: Sequence[Level]) -> Task:
     digest = blake2b(f"task {seed} {index}".encode(), digest_size=8).digest()
-    level = LEVELS[int.from_bytes(digest[:4], "big") % len(LEVELS)]
+    level = levels[int.from_bytes(digest[:4], "big") % len(levels)]
     return Task(index, seed, level, int.from_bytes(digest[4:], "big") >> 1)
 
 
@@ -55,12 +55,8 @@ def turn_cap(level: Level, level_seed: int) -> int:
 
 def expert_turns(level: Level, level_seed: int) -> int:
     """Turns that the expert needs for a task."""
-    game = Game(level, level_seed)
-    expert, taken, turns = Expert(game), None, 0
-    is_solved = False
-    while not is_solved:
-        taken = expert.advise(taken).action
-        is_solved = game.step(taken).is_solved
+    game, turns = level.open(level_seed), 1
+    while not game.step(game.advise().action).is_solved:
         turns += 1
     return turns
 
@@ -144,12 +140,10 @@ class _Episode:
         self.cap = turn_cap(task.level, task.level_seed)  # first: it plays the task on the level's environment
         self.task = task
         self.prompts = prompts
-        self.game = Game(task.level, task.level_seed)
-        self.expert = Expert(self.game)
+        self.game = task.level.open(task.level_seed)
         self.caches = WarmCaches()
         self.facts: list[TurnFacts] = []
         self.tool_types: list[str] = []
-        self.taken: int | None = None
         self.is_solved = False
 
     def view(self) -> TurnView:
@@ -162,18 +156,13 @@ class _Episode:
             prompt_tokens=self.prompts.prompt_tokens(len(self.facts)),
             error_count=len(errors),
             last_error=errors[-1] if errors else "NONE",
-            features={
-                "is_carrying": float(situation.is_carrying),
-                "objects_in_view": float(situation.objects_in_view),
-                "doors_in_view": float(situation.doors_in_view),
-            },
+            features=situation.features,
         )
 
     def serve(self, model: ScriptedModel, advice: Advice) -> TurnFacts:
         turn = len(self.facts)
         fate = luck(seed=self.task.seed, task=self.task.index, turn=turn, model=model.name)
-        self.taken = act(model, advice, fate)
-        effect = self.game.step(self.taken)
+        effect = self.game.step(act(model, advice, fate))
         self.is_solved = effect.is_solved
         self.facts.append(TurnFacts(model.name, self._spend(model, turn), _severity(effect)))
         return self.facts[-1]
@@ -210,12 +199,12 @@ def play(
     episode = _Episode(task, prompts)
     chooser.begin(task)
     while not episode.is_solved and len(episode.facts) < episode.cap:
-        advice = episode.expert.advise(episode.taken)
+        advice = episode.game.advise()
         if reveal is not None:
             reveal(advice.phase)
         view = episode.view()
         episode.tool_types.append(view.tool_type)
-        chooser.observe(episode.serve(BY_NAME[chooser.choose(view)], advice))
+        chooser.observe(episode.serve(task.level.models[chooser.choose(view)], advice))
     result = episode.result()
     chooser.end(result.score, result.usd)
     return result

@@ -1,0 +1,1 @@
+"""The arena: the same policies on the same episodes of live worlds, side by side."""

@@ -1,0 +1,75 @@
+"""`python -m benchmarks.arena`: plays the arena, prints the table, writes results, plots and page.
+
+What was played already with the same code is not played again, so a run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from rich.console import Console
+from rich.progress import Progress
+
+from benchmarks.arena import report
+from benchmarks.arena.contestants import HELD_OUT_SEEDS, TUNING_SEEDS, contestants
+from benchmarks.arena.environments import by_name, environments
+from benchmarks.arena.run import Job, play_all
+
+README_ROWS = (
+    "sojourn-warm", "sojourn-cold", "heuristic", "random", "random-matched", "sojourns-matched", "transplanted",
+    "escalation", "escalation-hysteresis", "mtrouter-rules", "per-turn", "linucb-turn", "linucb-episode", "knn-episode",
+    "paretobandit", "router-r1-like", "mtrouter-like", "hand-table", "phase-oracle",
+)  # fmt: skip
+
+
+def options() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.arena", description=__doc__)
+    known = [environment.name for environment in environments()]
+    parser.add_argument(
+        "--environments", nargs="+", default=known, choices=known, metavar="NAME", help=", ".join(known)
+    )
+    parser.add_argument("--policies", nargs="+", metavar="NAME", help="default: all but slow duplicates")
+    parser.add_argument("--seeds", type=int, default=3, help="how many held-out seeds (default 3)")
+    parser.add_argument("--episodes", type=int, default=600, help="episodes per seed (default 600)")
+    parser.add_argument("--tail", type=int, help="episodes that rows sum up (default: the last quarter)")
+    parser.add_argument("--tuning", action="store_true", help="play tuning seeds instead; writes no files")
+    parser.add_argument("--no-files", action="store_true", help="print only")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Plays and reports."""
+    given = options()
+    seeds = (TUNING_SEEDS if given.tuning else HELD_OUT_SEEDS)[: given.seeds]
+    jobs = [
+        Job(environment, policy, seed, given.episodes)
+        for environment in given.environments
+        for policy in given.policies or _default_policies(environment)
+        for seed in seeds
+    ]
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("playing", total=None)
+        play_all(
+            jobs, processes=given.processes, played=lambda done, of: progress.update(task, completed=done, total=of)
+        )
+    tail = given.tail or max(given.episodes // 4, 1)
+    table = report.rows(jobs, tail=tail)
+    for environment, policies in table.items():
+        Console().print(report.printed(environment, policies))
+    if not (given.tuning or given.no_files):
+        command = "python -m benchmarks.arena " + " ".join(sys.argv[1:])
+        report.write(report.results(table, episodes=given.episodes, tail=tail, command=command.strip()), table)
+        print(f"written: {report.relative(report.RESULT)}, {report.relative(report.PAGE)}")
+
+
+def _default_policies(environment: str) -> list[str]:
+    singles = [name for name in contestants(by_name(environment)) if name.startswith("never-switch:")]
+    return [*README_ROWS, *singles]
+
+
+if __name__ == "__main__":
+    main()

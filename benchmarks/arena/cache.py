@@ -1,0 +1,40 @@
+"""What was computed already, kept in files under a digest of the code that decides how it comes out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+_FOLDERS = ("server/sojourn_server", "clients/python/sojourn", "benchmarks/arena")
+_SILENT = frozenset({"report.py", "measures.py", "plots.py", "quick.py", "__main__.py"})  # they only read results
+
+
+@cache
+def folder() -> Path:
+    """Where this code's results are kept; other code has another folder."""
+    files = [file for folder in _FOLDERS for file in (ROOT / folder).rglob("*.py") if file.name not in _SILENT]
+    digest = sha256()
+    for file in sorted(file for file in files if "cli" not in file.parts):
+        digest.update(file.read_bytes())
+    return ROOT / ".arena" / digest.hexdigest()[:12]
+
+
+def remembered(name: str, compute: Callable[[], Any]) -> Any:
+    """What `compute` gave the first time, as JSON keeps it; `name` may contain folders."""
+    path = folder() / f"{name}.json"
+    if not path.exists():
+        write(path, compute())
+    return json.loads(path.read_text())
+
+
+def write(path: Path, value: Any) -> None:
+    """Writes a value as JSON, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(value))
+    part.rename(path)

@@ -1,0 +1,82 @@
+"""The arena's environments: a live world, its scripted models, how long prompts are, and what a table may be keyed by.
+
+Worlds and experts are third-party; the models' weaknesses, replies and prompts are ours (see `demo.models`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from sojourn_server.config import ModelConfig
+from sojourn_server.demo import babyai, expert, models, play
+from sojourn_server.demo.play import Chooser, EpisodeResult, Task
+from sojourn_server.demo.service import TABLE, registry_entry
+from sojourn_server.demo.tokens import PROMPTS, Prices
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One column of the arena. `table` is the article's heuristic for it: tool type to model class."""
+
+    name: str
+    world: str
+    prompts: str
+    models: tuple[models.ScriptedModel, ...]
+    strongest: str
+    cheapest: str
+    table: Mapping[str, str]
+    task_types: tuple[str, ...]
+    tool_types: tuple[str, ...]
+    phases: tuple[str, ...]
+    make_tasks: Callable[[int, int], list[Task]]
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """Names of the roster, in its order."""
+        return tuple(model.name for model in self.models)
+
+    @property
+    def prices(self) -> dict[str, Prices]:
+        """List prices by model."""
+        return {model.name: model.prices for model in self.models}
+
+    @property
+    def registry(self) -> list[ModelConfig]:
+        """What a router may know of the models."""
+        return [registry_entry(model) for model in self.models]
+
+    def tasks(self, count: int, *, seed: int) -> list[Task]:
+        """The first `count` tasks of a seed."""
+        return self.make_tasks(count, seed)
+
+    def play(self, task: Task, chooser: Chooser, *, reveal: Callable[[str], None] | None = None) -> EpisodeResult:
+        """Plays a task live."""
+        return play.play(task, chooser, PROMPTS[self.prompts], reveal=reveal)
+
+
+def _babyai(prompts: str) -> Environment:
+    return Environment(
+        name=f"babyai-{prompts}",
+        world="BabyAI (minigrid), third-party, with its expert bot",
+        prompts=prompts,
+        models=models.MODELS,
+        strongest=models.STRONGEST,
+        cheapest="scripted-small-f",
+        table=MappingProxyType(TABLE),
+        task_types=tuple(level.name for level in babyai.LEVELS),
+        tool_types=babyai.TOOL_TYPES,
+        phases=expert.PHASES,
+        make_tasks=lambda count, seed: play.tasks(count, seed=seed),
+    )
+
+
+def environments() -> Sequence[Environment]:
+    """All that can be played here."""
+    return [_babyai("small"), _babyai("large")]
+
+
+def by_name(name: str) -> Environment:
+    """An environment. Raises KeyError."""
+    return {environment.name: environment for environment in environments()}[name]

@@ -1,0 +1,191 @@
+"""From played jobs to the results file, the plots and the page; all three say where and how they were made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from benchmarks.arena import measures, plots
+from benchmarks.arena.cache import ROOT
+from benchmarks.arena.contestants import COST_WEIGHT, training_usd
+from benchmarks.arena.environments import Environment, by_name
+from benchmarks.arena.measures import Interval, Row
+from benchmarks.arena.run import Job, load
+from benchmarks.latency import where
+
+RESULT = ROOT / "benchmarks" / "results" / "arena.json"
+PAGE = ROOT / "docs" / "arena.md"
+PLOTS = ROOT / "docs" / "plots"
+HERO = "sojourn-warm"
+PRIMARY = ("heuristic", "per-turn", "router-r1-like", "mtrouter-like", "transplanted")
+"""The declared primary comparisons of HERO, corrected together within an environment."""
+
+Rows = Mapping[str, Mapping[str, Row]]
+
+
+def rows(jobs: Sequence[Job], *, tail: int) -> dict[str, dict[str, Row]]:
+    """One row per environment and policy, of jobs that were played."""
+    grouped: dict[str, dict[str, list[Job]]] = {}
+    for job in jobs:
+        grouped.setdefault(job.environment, {}).setdefault(job.policy, []).append(job)
+    return {
+        environment: {
+            policy: measures.row([load(job) for job in same], tail=tail, cost_weight=COST_WEIGHT)
+            for policy, same in policies.items()
+        }
+        for environment, policies in grouped.items()
+    }
+
+
+def results(table: Rows, *, episodes: int, tail: int, command: str) -> dict[str, Any]:
+    """The results file: environment -> policy -> measures, then what was played, where and by which command."""
+    seeds = sorted({seed for policies in table.values() for row in policies.values() for seed in row.seeds})
+    return {
+        **{
+            environment: {policy: _as_json(row, policies.get(HERO)) for policy, row in policies.items()}
+            for environment, policies in table.items()
+        },
+        "comparisons": {environment: comparisons(policies) for environment, policies in table.items()},
+        "training_usd": {
+            environment: round(training_usd(by_name(environment)), 2)
+            for environment, policies in table.items()
+            if "mtrouter-like" in policies
+        },
+        "episodes": episodes,
+        "tail": tail,
+        "cost_weight": COST_WEIGHT,
+        "seeds": seeds,
+        **where(command),
+    }
+
+
+def _as_json(row: Row, hero: Row | None) -> dict[str, Any]:
+    values = {name: round(value.mean, 4) for name, value in row.values.items()}
+    widths = {name: _rounded(value.half_width) for name, value in row.values.items()}
+    found = {
+        **values,
+        "cumulative_utility": round(row.cumulative_utility.mean, 4),
+        "worst_seed_utility": round(min(row.utility_by_seed), 4),
+        "utility_by_seed": [round(u, 4) for u in row.utility_by_seed],
+        "learning_curve": [round(u, 4) for u in row.learning_curve],
+        "decisions_per_second": round(row.decisions_per_second),
+        "lift": row.lift,
+        "ci95": {**widths, "cumulative_utility": _rounded(row.cumulative_utility.half_width)},
+    }
+    if hero is not None and hero.seeds == row.seeds and hero is not row:
+        gain = measures.interval(measures.differences(hero, row))
+        found["sojourn_minus_this"] = {"utility": round(gain.mean, 4), "ci95": _rounded(gain.half_width)}
+    return found
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def comparisons(policies: Mapping[str, Row]) -> dict[str, dict[str, Any]]:
+    """HERO against each primary rival that played the same seeds: paired gain in utility, and Holm's p."""
+    hero = policies.get(HERO)
+    if hero is None or len(hero.seeds) < 2:
+        return {}
+    rivals = [name for name in PRIMARY if name in policies and policies[name].seeds == hero.seeds]
+    gains = {name: measures.differences(hero, policies[name]) for name in rivals}
+    adjusted = measures.holm({name: measures.p_value(gain) for name, gain in gains.items()})
+    return {
+        name: {
+            "utility_gain": round(measures.interval(gain).mean, 4),
+            "ci95": _rounded(measures.interval(gain).half_width),
+            "p_holm": round(adjusted[name], 5),
+        }
+        for name, gain in gains.items()
+    }
+
+
+def write(found: Mapping[str, Any], table: Rows) -> None:
+    """Writes the results file, the page and the plots."""
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps(found, indent=1) + "\n")
+    PLOTS.mkdir(parents=True, exist_ok=True)
+    for environment, policies in table.items():
+        plots.learning_curves(policies, PLOTS / f"{environment}-learning.svg", episodes=found["episodes"])
+        plots.money_against_score(policies, PLOTS / f"{environment}-money.svg")
+    PAGE.write_text(page(found, table))
+
+
+def page(found: Mapping[str, Any], table: Rows) -> str:
+    """The page, generated from the results alone."""
+    lines = [
+        "# The arena",
+        "",
+        "Generated by `python -m benchmarks.arena`; do not edit. "
+        f"{found['episodes']} episodes per seed, seeds {_span(found['seeds'])} (held out: nothing was chosen on them), "
+        f"rows are the last {found['tail']} episodes, ± is 95 % over seeds, utility is score − {COST_WEIGHT:g} × USD. "
+        f"Commit {found['commit']}, {found['date']}, {found['machine']}, `{found['command']}`.",
+        "",
+        "Third-party: the worlds and their experts. Ours: the scripted models (their skills by hidden phase, their "
+        "replies), the growth of prompts, the share that a cache keeps. Price tags are list prices of real models; "
+        "nothing here says anything about those models.",
+    ]
+    for name, policies in table.items():
+        lines += ["", *_section(by_name(name), policies, found)]
+    return "\n".join(lines) + "\n"
+
+
+def _span(seeds: Sequence[int]) -> str:
+    return f"{seeds[0]}–{seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
+
+
+_COLUMNS = ("score", "usd", "utility", "switches_per_episode", "stay_after_error", "forfeited_usd")
+
+
+def _section(environment: Environment, policies: Mapping[str, Row], found: Mapping[str, Any]) -> list[str]:
+    ordered = sorted(policies.values(), key=lambda row: -row.values["utility"].mean)
+    lines = [
+        f"## {environment.name}",
+        "",
+        f"{environment.world}; {environment.prompts} prompts.",
+        "",
+        "| policy | score | USD | utility | switches | stays after error | USD forfeited | cumulative utility |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in ordered:
+        cells = [cell(row.values[column]) for column in _COLUMNS]
+        lines.append(f"| {row.policy} | {' | '.join(cells)} | {cell(row.cumulative_utility)} |")
+    compared = found["comparisons"][environment.name]
+    if compared:
+        lines += ["", f"`{HERO}` against its declared rivals, paired by seed:", ""]
+        lines += ["| rival | gain in utility | p (Holm) |", "| --- | --- | --- |"]
+        lines += [
+            f"| {rival} | {gain['utility_gain']:+.3f} ± {gain['ci95']:.3f} | {gain['p_holm']:.4f} |"
+            for rival, gain in compared.items()
+        ]
+    if environment.name in found["training_usd"]:
+        lines += ["", f"Training the MTRouter-like estimator cost ${found['training_usd'][environment.name]:.2f} here."]
+    for what in ("learning", "money"):
+        lines += ["", f"![{what}](plots/{environment.name}-{what}.svg)"]
+    return lines
+
+
+def cell(value: Interval) -> str:
+    """Mean and half width, for a table."""
+    return f"{value.mean:.3f}" + ("" if value.half_width is None else f" ± {value.half_width:.3f}")
+
+
+def relative(path: Path) -> str:
+    """A path for people."""
+    return str(path.relative_to(ROOT))
+
+
+def printed(environment: str, policies: Mapping[str, Row]) -> Table:
+    """The rows as a table for a terminal, best first."""
+    printed = Table(
+        "policy", "score", "USD", "utility", "switches", "stays after error", "cumulative", title=environment
+    )
+    for row in sorted(policies.values(), key=lambda row: -row.values["utility"].mean):
+        columns = ("score", "usd", "utility", "switches_per_episode", "stay_after_error")
+        cells = [cell(row.values[column]) for column in columns]
+        printed.add_row(row.policy, *cells, cell(row.cumulative_utility))
+    return printed
