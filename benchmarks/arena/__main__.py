@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from benchmarks.arena import report
-from benchmarks.arena.contestants import HELD_OUT_SEEDS, TUNING_SEEDS, contestants
-from benchmarks.arena.environments import by_name, environments
+from benchmarks.arena.contestants import contestants
+from benchmarks.arena.environments import HELD_OUT_SEEDS, TUNING_SEEDS, by_name, environments
 from benchmarks.arena.run import Job, play_all
 
 README_ROWS = (
@@ -28,8 +28,9 @@ def options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.arena", description=__doc__)
     known = [environment.name for environment in environments()]
+    usual = [name for name in known if name.startswith("babyai")]
     parser.add_argument(
-        "--environments", nargs="+", default=known, choices=known, metavar="NAME", help=", ".join(known)
+        "--environments", nargs="+", default=usual, choices=known, metavar="NAME", help=", ".join(known)
     )
     parser.add_argument("--policies", nargs="+", metavar="NAME", help="default: all but slow duplicates")
     parser.add_argument("--seeds", type=int, default=3, help="how many held-out seeds (default 3)")
@@ -59,7 +60,7 @@ def main() -> None:
     tail = given.tail or max(given.episodes // 4, 1)
     table = report.rows(jobs, tail=tail)
     for environment, policies in table.items():
-        Console().print(report.printed(environment, policies))
+        Console(width=150).print(report.printed(environment, policies))
     if not (given.tuning or given.no_files):
         command = "python -m benchmarks.arena " + " ".join(sys.argv[1:])
         report.write(report.results(table, episodes=given.episodes, tail=tail, command=command.strip()), table)

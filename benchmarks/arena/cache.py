@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+FOLDER_VARIABLE = "SOJOURN_ARENA_DIR"
 _FOLDERS = ("server/sojourn_server", "clients/python/sojourn", "benchmarks/arena")
 _SILENT = frozenset({"report.py", "measures.py", "plots.py", "quick.py", "__main__.py"})  # they only read results
 
@@ -21,7 +23,7 @@ def folder() -> Path:
     digest = sha256()
     for file in sorted(file for file in files if "cli" not in file.parts):
         digest.update(file.read_bytes())
-    return ROOT / ".arena" / digest.hexdigest()[:12]
+    return Path(os.environ.get(FOLDER_VARIABLE, ROOT / ".arena")) / digest.hexdigest()[:12]
 
 
 def remembered(name: str, compute: Callable[[], Any]) -> Any:

@@ -1,8 +1,4 @@
-"""Who plays: every policy of the arena by its name, made anew for each (environment, seed).
-
-Seeds of the two sides never meet: what is chosen (settings, tables, training runs) is chosen on TUNING_SEEDS, what is
-reported is played on HELD_OUT_SEEDS. The split was fixed before anything was tuned.
-"""
+"""Who plays: every policy of the arena by its name, made anew for each (environment, seed)."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from benchmarks.arena.cache import remembered
-from benchmarks.arena.environments import Environment, by_name
+from benchmarks.arena.environments import TUNING_SEEDS, Environment, by_name
 from benchmarks.arena.policies import placebos
 from benchmarks.arena.policies.bandits import Knn, LinearThompson, LinUcb
 from benchmarks.arena.policies.estimator import Estimator, collect
@@ -28,8 +24,6 @@ from sojourn_server.config import PolicyConfig
 from sojourn_server.demo.choosers import NeverSwitch, PhaseOracle
 from sojourn_server.demo.play import Chooser, EpisodeResult, Task
 
-TUNING_SEEDS = tuple(range(1, 11))
-HELD_OUT_SEEDS = tuple(range(101, 137))
 COST_WEIGHT = 1.0  # score that one USD is worth; the product's default
 FIT_TASKS = 60  # for tables and oracle, on tuning seeds
 TRAINING_TASKS = 30  # of the MTRouter-like estimator: 23 runs each

@@ -1,12 +1,16 @@
 """The arena's environments: a live world, its scripted models, how long prompts are, and what a table may be keyed by.
 
-Worlds and experts are third-party; the models' weaknesses, replies and prompts are ours (see `demo.models`).
+Worlds and experts are third-party; the models' weaknesses, replies and prompts are ours (see `demo.models`). Seeds of
+the two sides never meet: what is chosen (settings, tables, training runs) is chosen on TUNING_SEEDS, what is reported
+is played on HELD_OUT_SEEDS, in TextWorld on other games too. The split was fixed before anything was tuned.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from types import MappingProxyType
 
 from sojourn_server.config import ModelConfig
@@ -14,6 +18,9 @@ from sojourn_server.demo import babyai, expert, models, play
 from sojourn_server.demo.play import Chooser, EpisodeResult, Task
 from sojourn_server.demo.service import TABLE, registry_entry
 from sojourn_server.demo.tokens import PROMPTS, Prices
+
+TUNING_SEEDS = tuple(range(1, 11))
+HELD_OUT_SEEDS = tuple(range(101, 137))
 
 
 @dataclass(frozen=True)
@@ -72,9 +79,37 @@ def _babyai(prompts: str) -> Environment:
     )
 
 
+def _textworld(prompts: str) -> Environment:
+    from benchmarks.arena import textworld, textworld_models  # optional, and heavy to import
+
+    def make_tasks(count: int, seed: int) -> list[Task]:
+        levels = textworld.HELD_OUT if seed in HELD_OUT_SEEDS else textworld.LEVELS
+        return play.tasks(count, seed=seed, levels=levels)
+
+    return Environment(
+        name=f"textworld-{prompts}",
+        world="TextWorld's generated games, third-party, with their winning plans as expert",
+        prompts=prompts,
+        models=textworld_models.MODELS,
+        strongest=models.STRONGEST,
+        cheapest="scripted-small-f",
+        table=MappingProxyType(textworld.TABLE),
+        task_types=tuple(level.name for level in textworld.LEVELS),
+        tool_types=textworld.TOOL_TYPES,
+        phases=textworld_models.PHASES,
+        make_tasks=make_tasks,
+    )
+
+
+HAS_TEXTWORLD = find_spec("textworld") is not None
+"""TextWorld brings a GPL dependency, so it is installed by hand only: `uv sync --all-extras --group textworld`."""
+
+
+@cache
 def environments() -> Sequence[Environment]:
     """All that can be played here."""
-    return [_babyai("small"), _babyai("large")]
+    worlds = [_babyai, _textworld] if HAS_TEXTWORLD else [_babyai]
+    return [world(prompts) for world in worlds for prompts in PROMPTS]
 
 
 def by_name(name: str) -> Environment:

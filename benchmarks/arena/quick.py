@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.arena.contestants import TUNING_SEEDS
+from benchmarks.arena.environments import TUNING_SEEDS
 from benchmarks.arena.measures import Row
 from benchmarks.arena.report import printed, rows
 from benchmarks.arena.run import Job, play_all
@@ -58,7 +58,7 @@ def main() -> None:
         )
     broken = []
     for environment, policies in rows(jobs, tail=EPISODES // 2).items():
-        Console().print(printed(environment, policies))
+        Console(width=150).print(printed(environment, policies))
         broken += [f"{environment}: {claim}" for claim, holds in CLAIMS.items() if not holds(policies)]
     if broken:
         sys.exit("these no longer hold:\n  " + "\n  ".join(broken))

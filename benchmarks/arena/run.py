@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.arena import cache
-from benchmarks.arena.contestants import HELD_OUT_SEEDS, entry
-from benchmarks.arena.environments import by_name
+from benchmarks.arena.contestants import entry
+from benchmarks.arena.environments import HELD_OUT_SEEDS, by_name
 from sojourn_server.demo.play import Chooser, EpisodeResult, TurnView
 
 DONOR_OFFSET = 1  # a donor is played on the next held-out seed

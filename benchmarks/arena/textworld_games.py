@@ -21,11 +21,11 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-import textworld  # type: ignore[import-untyped]  # ships no annotations
-from textworld.challenges import CHALLENGES  # type: ignore[import-untyped]  # as above
-from textworld.generator.game import GameOptions, GameProgression  # type: ignore[import-untyped]  # as above
-from textworld.generator.inform7 import Inform7Game  # type: ignore[import-untyped]  # as above
-from textworld.logic import Placeholder, Proposition, Signature, Variable  # type: ignore[import-untyped]  # as above
+import textworld  # type: ignore[import-untyped,import-not-found,unused-ignore]  # optional, and ships no annotations
+from textworld.challenges import CHALLENGES  # type: ignore[import-untyped,import-not-found,unused-ignore]  # as above
+from textworld.generator.game import GameOptions, GameProgression  # type: ignore[import-untyped,import-not-found,unused-ignore]  # as above
+from textworld.generator.inform7 import Inform7Game  # type: ignore[import-untyped,import-not-found,unused-ignore]  # as above
+from textworld.logic import Placeholder, Proposition, Signature, Variable  # type: ignore[import-untyped,import-not-found,unused-ignore]  # as above
 
 GAMES = Path(__file__).parents[2] / ".arena" / f"textworld-{textworld.__version__}"
 

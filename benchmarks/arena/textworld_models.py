@@ -18,7 +18,7 @@ SKILLS = {
     "scripted-medium-c": (0.36, 0.36, 0.36, 0.94),
     "scripted-medium-d": (0.34, 0.40, 0.94, 0.36),
     "scripted-small-e": (0.92, 0.34, 0.30, 0.32),
-    "scripted-small-f": (0.42, 0.52, 0.44, 0.40),
+    "scripted-small-f": (0.70, 0.54, 0.38, 0.40),
 }
 """Probability of doing the right thing, in the order of `PHASES`."""
 

@@ -7,8 +7,7 @@ import time
 from pydantic import SecretStr
 
 import sojourn
-from benchmarks.arena.contestants import TUNING_SEEDS
-from benchmarks.arena.environments import by_name
+from benchmarks.arena.environments import TUNING_SEEDS, by_name
 from benchmarks.arena.sojourn import Sojourn, settings
 from sojourn_server.app import App
 from sojourn_server.config import Config, JournalConfig, LearnerConfig, ServerConfig

@@ -8,6 +8,15 @@ import sys
 
 import pytest
 
+from sojourn_server.demo.choosers import NeverSwitch, UniformRandom
+from sojourn_server.demo.models import MODELS as DEMO_MODELS
+from sojourn_server.demo.models import STRONGEST
+from sojourn_server.demo.play import expert_turns, play, tasks, turn_cap
+from sojourn_server.demo.tokens import PROMPTS
+from sojourn_server.demo.world import Level
+
+pytest.importorskip("textworld", reason="no TextWorld: needs `uv sync --group textworld`")
+
 from benchmarks.arena.textworld import (
     GAMES_PER_KIND,
     HELD_OUT,
@@ -22,12 +31,6 @@ from benchmarks.arena.textworld import (
 )
 from benchmarks.arena.textworld_games import State, Transitions, transitions
 from benchmarks.arena.textworld_models import BY_NAME, MODELS, PHASES
-from sojourn_server.demo.choosers import NeverSwitch, UniformRandom
-from sojourn_server.demo.models import MODELS as DEMO_MODELS
-from sojourn_server.demo.models import STRONGEST
-from sojourn_server.demo.play import expert_turns, play, tasks, turn_cap
-from sojourn_server.demo.tokens import PROMPTS
-from sojourn_server.demo.world import Level
 
 SMALL = PROMPTS["small"]
 QUICK = next(level for level in LEVELS if level.name == "short_quest")
