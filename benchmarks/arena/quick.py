@@ -1,6 +1,7 @@
 """`python -m benchmarks.arena.quick`: coarse claims on tuning seeds, in a few minutes; fails if one does not hold.
 
-The margins are wide of what longer runs show (docs/arena.md), so that luck does not fail it and a broken policy does.
+The margins are wide of what longer runs show (docs/arena.md), so that luck does not fail it and a broken policy does:
+so few episodes are all learning, and with large prompts Sojourn begins below its heuristic (docs/findings.md).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def _mean(policies: Policies, name: str, measure: str) -> float:
 
 CLAIMS: dict[str, Callable[[Policies], bool]] = {
     "the heuristic beats uniform random by .1": lambda p: _utility(p, "heuristic") > _utility(p, "random") + 0.1,
-    "Sojourn is not .03 below its heuristic": lambda p: _utility(p, "sojourn-warm") > _utility(p, "heuristic") - 0.03,
+    "Sojourn is not .1 below its heuristic": lambda p: _utility(p, "sojourn-warm") > _utility(p, "heuristic") - 0.1,
     "Sojourn beats escalation by .05": lambda p: _utility(p, "sojourn-warm") > _utility(p, "escalation") + 0.05,
     "Sojourn beats never-switch on the strongest": lambda p: _utility(p, "sojourn-warm") > _utility(p, STRONGEST),
     "Sojourn costs less than never-switch on the strongest": lambda p: (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from benchmarks.arena.changes.contestants import Faulty, make, tell
-from benchmarks.arena.changes.report import blocks, detection, episodes, moving_means, recovery
+from benchmarks.arena.changes.report import blocks, detection, episodes, lasting_recovery, moving_means, recovery
 from benchmarks.arena.changes.run import KNOWING, Job, load, play
 from benchmarks.arena.changes.worlds import CHANGES, MOST_USED, NEWCOMER, SPECIALIST, STRONGEST, Fault
 from benchmarks.arena.environments import TUNING_SEEDS, by_name
@@ -187,6 +187,14 @@ def test_recovery_is_the_first_window_within_a_tenth():
     assert recovery([0.9] * 10, knowing, window=2) == 2
     assert recovery([0.8] * 10, knowing, window=2) is None
     assert recovery([-1.0] * 3, [-1.0] * 3, window=2) == 2, "also where the knowing policy's utility is negative"
+
+
+def test_a_lasting_recovery_comes_after_the_last_window_behind():
+    knowing = [1.0] * 6
+    assert lasting_recovery([1.0, 1.0, 0.0, 1.0, 1.0, 1.0], knowing, window=2) == 5
+    assert lasting_recovery(knowing, knowing, window=2) == 2
+    assert lasting_recovery([1.0, 1.0, 1.0, 1.0, 1.0, 0.0], knowing, window=2) is None
+    assert lasting_recovery([1.0], [1.0], window=2) is None
 
 
 def test_detection_needs_half_of_the_wanted_share():

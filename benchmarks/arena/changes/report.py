@@ -37,9 +37,22 @@ def recovery(own: Sequence[float], knowing: Sequence[float], *, window: int = WI
 
     Windows lie after the change, so the least that it can be is `window`.
     """
+    return next((end for end, is_within in _windows(own, knowing, window) if is_within), None)
+
+
+def lasting_recovery(own: Sequence[float], knowing: Sequence[float], *, window: int = WINDOW) -> int | None:
+    """The same until no later window falls behind again; None if the last one is behind."""
+    windows = _windows(own, knowing, window)
+    behind = [end for end, is_within in windows if not is_within]
+    start = behind[-1] + 1 if behind else window
+    return start if windows and start <= windows[-1][0] else None
+
+
+def _windows(own: Sequence[float], knowing: Sequence[float], window: int) -> list[tuple[int, bool]]:
+    """Each full window by its end, and whether it is within 10 %."""
     pairs = zip(moving_means(own, window), moving_means(knowing, window), strict=True)
-    within = (u >= k - (1.0 - RECOVERED_SHARE) * abs(k) for u, k in pairs)
-    return next((end for end, is_within in enumerate(within, start=window) if is_within), None)
+    allowed = 1.0 - RECOVERED_SHARE
+    return [(end, u >= k - allowed * abs(k)) for end, (u, k) in enumerate(pairs, start=window)]
 
 
 def detection(shares: Sequence[float], wanted_share: float, *, window: int = DETECTION_WINDOW) -> int | None:
@@ -76,6 +89,7 @@ def row(jobs: Sequence[Job]) -> dict[str, Any]:
         "share_of_knowing_first": rounded(interval([_share(*both, slice(WINDOW)) for both in utilities])),
         "share_of_knowing_last": rounded(interval([_share(*both, slice(-WINDOW, None)) for both in utilities])),
         "recovery_episodes": [recovery(*both) for both in utilities],
+        "lasting_recovery_episodes": [lasting_recovery(*both) for both in utilities],
         "blocks": blocks([own for own, _ in utilities]),
         "knowing_blocks": blocks([knowing for _, knowing in utilities]),
     }
@@ -111,15 +125,19 @@ def rounded(value: Interval) -> list[float | None]:
     return [round(value.mean, 4), None if value.half_width is None else round(value.half_width, 4)]
 
 
+_TIMES = ("recovery_episodes", "lasting_recovery_episodes", "detection_episodes")
+
+
 def printed(environment: str, change: str, policies: Mapping[str, Mapping[str, Any]]) -> Table:
     """One change as a table for a terminal."""
     table = Table(
-        "policy", "before", "after", f"first {WINDOW} / knowing", "last / knowing", "back after", "detected",
+        "policy", "before", "after", f"first {WINDOW} / knowing", "last / knowing", "back after", "for good",
+        "detected",
         title=f"{environment}: {change} (utility; episodes)",
     )  # fmt: skip
     for policy, figures in policies.items():
         keys = ("before", "after", "share_of_knowing_first", "share_of_knowing_last")
-        times = (episodes(figures.get(key)) for key in ("recovery_episodes", "detection_episodes"))
+        times = (episodes(figures.get(key)) for key in _TIMES)
         table.add_row(policy, *(_cell(figures[key]) for key in keys), *times)
     return table
 
@@ -145,6 +163,7 @@ def write(table: Rows, *, before: int, after: int, command: str) -> None:
         **table,
         "definitions": {
             "recovery_episodes": f"per seed: until a mean over {WINDOW} episodes is {RECOVERED_SHARE:g} of the knowing",
+            "lasting_recovery_episodes": "per seed: until no later window is behind again",
             "detection_episodes": f"per seed: until a mean over {DETECTION_WINDOW} episodes of the watched model's "
             f"share of turns is {DETECTED_SHARE:g} of its share under the knowing",
             "blocks": f"mean utility of each {BLOCK} episodes since the change",

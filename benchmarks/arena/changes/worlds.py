@@ -125,4 +125,4 @@ CHANGES = {
         Change("poisoned", fault=Fault(poisoned_share=0.05)),
     )
 }
-"""All changes by name; "none" is the world as it was, for comparison."""
+"""All changes by name. Under "none" it shows how far a policy had learned anyway, beside who knows the old world."""
