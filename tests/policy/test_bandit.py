@@ -8,6 +8,7 @@ import pylibvw
 import pytest
 import vowpalwabbit
 
+from benchmarks.memory import resident_mib
 from sojourn_server.policy.bandit import LEVEL_ACTION_LINE, Bandit
 
 KINDS = ("search", "code", "plan")
@@ -48,6 +49,13 @@ def test_it_learns_score_and_turns_of_each_candidate(options: str):
 def test_an_untaught_bandit_predicts_the_best_score_and_one_turn_for_all_alike():
     scores, turns = fresh().predict(shared("code"), ACTIONS)
     assert (len(set(scores)), turns) == (1, [1.0, 1.0, 1.0])
+
+
+def test_a_bandit_takes_no_more_memory_than_its_weights_and_the_examples_of_a_turn():
+    """Each snapshot opens another one, so what VW allocates in advance would come and go with every batch."""
+    made, before_mib = [fresh()], resident_mib()
+    made += [Bandit.from_bytes(*made[0].to_bytes(), options="", turns_cap=TURNS_CAP) for _ in range(8)]
+    assert (resident_mib() - before_mib) / 8 < 4
 
 
 @pytest.mark.parametrize("options", OPTIONS)

@@ -112,6 +112,8 @@ LEVEL_ACTION_LINE = "|m"
 
 PLATFORM = f"vowpalwabbit {vowpalwabbit.__version__} on {platform.machine()}"
 SCORE_LOW, SCORE_HIGH = -1.0, 1.0
+_SMALL_POOL = "--quiet --example_queue_limit 1"
+"""VW makes 256 examples in advance (8 MiB a workspace, 16 a snapshot); the few that a turn needs are kept anyway."""
 _raw = pylibvw.vw
 
 
@@ -137,7 +139,7 @@ class Bandit:
     @classmethod
     def fresh(cls, *, options: str, weight_bits: int, turns_cap: int) -> Bandit:
         """An untaught bandit. `options` picks the learner, such as "--coin"; "" is VW's default gradient descent."""
-        arguments = f"--cb_adf --cb_type mtr -q tm -b {weight_bits} --quiet {options}"
+        arguments = f"--cb_adf --cb_type mtr -q tm -b {weight_bits} {_SMALL_POOL} {options}"
         score, turns = (vowpalwabbit.Workspace(arguments, enable_logging=False) for _ in range(2))
         return cls(score, turns, turns_cap=turns_cap)
 
@@ -204,4 +206,4 @@ def _load(data: bytes, options: str) -> vowpalwabbit.Workspace:
     with tempfile.TemporaryDirectory(prefix="sojourn-") as directory:
         path = Path(directory, "regressor")
         path.write_bytes(data)
-        return vowpalwabbit.Workspace(f"-i {path} --quiet {options}", enable_logging=False)
+        return vowpalwabbit.Workspace(f"-i {path} {_SMALL_POOL} {options}", enable_logging=False)
