@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.memory import resident_mib
 from sojourn.v1 import journal_pb2, router_pb2
 from sojourn.v1 import types_pb2 as pb
 from sojourn_server.errors import EpisodeEnded
@@ -259,3 +260,19 @@ def test_an_absurd_turn_index_is_learned_like_any_other(workshop: Workshop):
     workshop.decide("e", 2**31 - 1, tool_type="search")
     workshop.end("e", 1.0)
     assert workshop.joins()["learned"] == 1
+
+
+def test_counting_on_and_on_takes_no_more_memory_than_the_counts(workshop: Workshop):
+    """Every episode changes every count: 500 phases here, 500 times."""
+    workshop.play("e", 1)
+    workshop.settle()
+    journal = workshop.journal
+    (outcome,) = journal.read(0, bodies={"outcome"})
+    fold = Fold.prior("default", world_at(journal, outcome.position))
+    for i in range(500):
+        fold.counts.evidence_by_phase[f"{i:0100}"] = 1.0
+    fold.take(outcome, journal)
+    before_mib = resident_mib()
+    for _ in range(500):
+        assert fold.take(outcome, journal).state == "learned"
+    assert resident_mib() - before_mib < 8

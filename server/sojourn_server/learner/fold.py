@@ -74,8 +74,7 @@ class Fold:
     def restore(cls, world: World, snapshot: snapshot_pb2.Snapshot) -> Fold:
         """The fold of a snapshot. Raises BrokenSnapshot."""
         bandit = open_bandit(snapshot, world.policies[snapshot.policy].settings.lesson)
-        counts = snapshot_pb2.Statistics.FromString(snapshot.statistics.SerializeToString())
-        return cls(snapshot.policy, world, bandit, counts=counts, position=snapshot.position)
+        return cls(snapshot.policy, world, bandit, counts=_copy(snapshot.statistics), position=snapshot.position)
 
     @property
     def state(self) -> PolicyState:
@@ -114,6 +113,8 @@ class Fold:
     def take(self, record: journal_pb2.JournalRecord, journal: Journal) -> Join:
         """Folds one terminal record, the next of this policy. Raises BadLesson, and then the fold is spoilt."""
         before, self.position = self.position, record.position
+        # Protobuf keeps all memory that a message ever used: one that is changed for ever would grow for ever.
+        self.counts = _copy(self.counts)
         try:
             return self._take(record, journal)
         except JournalUnavailable:
@@ -200,6 +201,10 @@ class Fold:
         unreported = sum(turn.facts is None for turn in turns)
         if unreported:
             self.counts.joins["turns_unreported"] += unreported
+
+
+def _copy(counts: snapshot_pb2.Statistics) -> snapshot_pb2.Statistics:
+    return snapshot_pb2.Statistics.FromString(counts.SerializeToString())
 
 
 class _Text(NamedTuple):
