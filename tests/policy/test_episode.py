@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.memory import resident_mib
+from sojourn.v1 import router_pb2
 from sojourn.v1 import types_pb2 as pb
 from sojourn_server.config import ChoiceSettings
 from sojourn_server.policy.distribution import UNIT
+from sojourn_server.policy.episode import Episode, after_facts
 from tests.policy.play import Play, asked, model, models, others, reasons
 
 PAIR = models(model("a"), model("b"))
@@ -53,6 +56,18 @@ def test_the_first_facts_of_a_turn_win():
     play.report(0, served_model=other, error=pb.SEVERITY_HIGH)
     turn = play.turn(asked(1, previous_turn=pb.TurnFacts(served_model=other)))
     assert (turn.incumbent, turn.error_count, turn.last_error) == (chosen, 1, pb.SEVERITY_LOW)
+
+
+def test_facts_that_rode_on_a_request_do_not_keep_the_request_in_memory():
+    """Ten thousand open episodes are cached: what each keeps must not grow with the features that it was asked with."""
+    episode, before_mib = Episode(), resident_mib()
+    for turn in range(1, 2_001):
+        request = asked(turn, previous_turn=pb.TurnFacts(error_code="no such file"))
+        request.context.features.update({f"feature_{i}": float(i) for i in range(60)})
+        received = router_pb2.DecideRequest.FromString(request.SerializeToString())
+        episode = after_facts(episode, turn - 1, received.previous_turn, at_ms=0, cacheable_share=0.9)
+    assert len(episode.facts) == 2_000
+    assert resident_mib() - before_mib < 6
 
 
 def test_facts_of_an_older_turn_do_not_move_the_incumbent():

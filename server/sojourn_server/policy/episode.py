@@ -101,11 +101,18 @@ def after_facts(
     elif turn_index == newest.turn_index - 1 and facts.served_model:
         before = before._replace(incumbent=facts.served_model)
     return episode._replace(
-        facts={**episode.facts, turn_index: facts},
+        facts={**episode.facts, turn_index: _detached(facts)},
         error_count=episode.error_count + (facts.error >= types_pb2.SEVERITY_LOW),
         now=now,
         before=before,
     )
+
+
+def _detached(facts: types_pb2.TurnFacts) -> types_pb2.TurnFacts:
+    """A copy: facts that ride on a request keep all its memory, features included, while the episode is cached."""
+    copy = types_pb2.TurnFacts()
+    copy.CopyFrom(facts)
+    return copy
 
 
 def _warm_tokens(facts: types_pb2.TurnFacts, prompt_tokens: float, cacheable_share: float) -> float:
