@@ -68,6 +68,30 @@ def test_an_outage_costs_no_turn_and_the_router_is_told_who_decided(kind: type, 
 
 
 @either
+def test_a_last_turn_that_the_client_decided_is_told_as_itself(kind: type, server: Server, cable: Cable):
+    """Riding on the outcome it would count to the newest turn that the router decided, with its model and errors."""
+
+    async def scenario() -> sojourn.Decision:
+        async with entered(on_line(kind, cable)) as client, entered(client.episode("e")) as episode:
+            await done(episode.decide(tool_type="search"))
+            cable.cut()
+            last = await done(episode.decide(tool_type="search", deny=[episode.decision.model]))
+            episode.report(error="HIGH")
+            await done(episode.fail())
+            cable.mend()
+            assert await done(client.flush(timeout_s=20))
+            return last
+
+    last = asyncio.run(scenario())
+    kinds = [record.WhichOneof("body") for record in records(server, "e")]
+    assert kinds == ["decision", "turn", "outcome"]
+    (told,) = [record.turn.request for record in records(server, "e") if record.HasField("turn")]
+    assert (told.turn_index, told.facts.served_model, told.facts.error) == (1, last.model, types_pb2.SEVERITY_HIGH)
+    assert told.facts.decided_by_client
+    assert not outcome(server, "e").HasField("last_turn")
+
+
+@either
 def test_outcomes_given_during_an_outage_arrive_after_it_each_once(kind: type, server: Server, cable: Cable):
     names = [f"e{number}" for number in range(5)]
 

@@ -62,7 +62,7 @@ def test_a_turn_without_a_report_tells_nothing():
     progress = episode()
     decided(progress, "small")
     assert not progress.ask({}).request.HasField("previous_turn")
-    assert not progress.end("SUCCEEDED", {}).HasField("last_turn")
+    assert not progress.end("SUCCEEDED", {})[0].HasField("last_turn")
 
 
 def test_a_second_report_adds_to_the_first_and_wins_field_by_field():
@@ -70,7 +70,7 @@ def test_a_second_report_adds_to_the_first_and_wins_field_by_field():
     decided(progress, "small")
     progress.record(turn_facts({"input_tokens": 1, "error": "LOW"}))
     progress.record(turn_facts({"output_tokens": 2, "error": "HIGH", "served_model": "big"}))
-    assert progress.end("FAILED", {}).last_turn == types_pb2.TurnFacts(
+    assert progress.end("FAILED", {})[0].last_turn == types_pb2.TurnFacts(
         served_model="big", usage=types_pb2.Usage(input_tokens=1, output_tokens=2), error=types_pb2.SEVERITY_HIGH
     )
 
@@ -90,7 +90,10 @@ def test_a_turn_that_the_client_decided_is_told_even_without_a_report():
     assert (decision.decision_id, decision.propensity, decision.switched) == (None, 1.0, False)
     told = types_pb2.TurnFacts(served_model="big", decided_by_client=True)
     assert progress.ask({}).request.previous_turn == told
-    assert progress.end("SUCCEEDED", {}).last_turn == told
+    outcome, before = progress.end("SUCCEEDED", {})
+    assert not outcome.HasField("last_turn")
+    assert before is not None
+    assert (before.turn_index, before.facts) == (0, told)
 
 
 def test_the_client_stays_with_the_model_that_really_served():
@@ -128,7 +131,7 @@ def test_a_retry_forgets_what_was_reported_of_the_failed_attempt():
     decided(progress, "small")
     progress.record(turn_facts({"error": "HIGH"}))
     answered(progress, progress.ask_again({}), "big")
-    assert not progress.end("SUCCEEDED", {}).HasField("last_turn")
+    assert not progress.end("SUCCEEDED", {})[0].HasField("last_turn")
 
 
 def test_a_retry_denies_the_models_that_the_client_chose_since_the_router_knows_only_its_own():
@@ -194,7 +197,7 @@ def test_an_outcome_that_cannot_be_built_leaves_the_episode_open():
     progress = episode()
     with pytest.raises(InvalidRequest):
         progress.end("SUCCEEDED", {"metrics": {f"{i:0128}": 1.0 for i in range(500)}})
-    assert progress.end("SUCCEEDED", {}).status == types_pb2.OUTCOME_STATUS_SUCCEEDED
+    assert progress.end("SUCCEEDED", {})[0].status == types_pb2.OUTCOME_STATUS_SUCCEEDED
 
 
 def test_only_an_episode_that_began_and_has_no_end_is_to_be_abandoned():

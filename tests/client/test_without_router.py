@@ -81,6 +81,8 @@ def test_without_table_and_incumbent_the_caller_is_told_why(kind: type, closed_a
 
 @either
 def test_close_raises_with_the_number_of_reports_that_were_never_acknowledged(kind: type, closed_address: str):
+    """Two an episode: its only turn, which the client decided, and its outcome."""
+
     async def scenario() -> None:
         client = kind(closed_address, fallback=TABLE)
         for name in ("a", "b", "c"):
@@ -88,8 +90,8 @@ def test_close_raises_with_the_number_of_reports_that_were_never_acknowledged(ki
                 await done(episode.decide())
                 await done(episode.succeed())
         assert not await done(client.flush(timeout_s=0.05))
-        assert await discard(client) == 3
-        assert client.counters.reports_dropped == 3
+        assert await discard(client) == 6
+        assert client.counters.reports_dropped == 6
 
     asyncio.run(scenario())
 

@@ -146,7 +146,10 @@ class AsyncEpisode(EpisodeBase[Coroutine[Any, Any, Decision], AsyncReceipt]):
             await self._volunteer(self._progress.turn_report(question.previous))
         return decision
 
-    async def _deliver(self, request: router_pb2.ReportOutcomeRequest, *, wait: bool) -> Acknowledgement | None:
+    async def _deliver(
+        self, request: router_pb2.ReportOutcomeRequest, *, before: router_pb2.ReportTurnRequest | None, wait: bool
+    ) -> Acknowledgement | None:
+        await self._volunteer(before)
         return await self._client._deliver(request, wait=wait)
 
     async def _volunteer(self, request: router_pb2.ReportTurnRequest | None) -> Acknowledgement | None:

@@ -134,7 +134,10 @@ class Episode(EpisodeBase[Decision, Acknowledgement | None]):
             self._volunteer(self._progress.turn_report(question.previous))
         return decision
 
-    def _deliver(self, request: router_pb2.ReportOutcomeRequest, *, wait: bool) -> Acknowledgement | None:
+    def _deliver(
+        self, request: router_pb2.ReportOutcomeRequest, *, before: router_pb2.ReportTurnRequest | None, wait: bool
+    ) -> Acknowledgement | None:
+        self._volunteer(before)
         return self._client._deliver(request, wait=wait)
 
     def _volunteer(self, request: router_pb2.ReportTurnRequest | None) -> Acknowledgement | None:

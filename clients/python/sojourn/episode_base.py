@@ -91,15 +91,18 @@ class EpisodeBase(ABC, Generic[DecisionT, ReceiptT]):
         return self._volunteer(self._progress.leave())
 
     def _end(self, status: Status | None, outcome: OutcomeReport, *, wait: bool) -> ReceiptT:
-        return self._deliver(self._progress.end(status, outcome), wait=wait)
+        request, before = self._progress.end(status, outcome)
+        return self._deliver(request, before=before, wait=wait)
 
     @abstractmethod
     def _settle(self, question: Question) -> DecisionT:
         """Ask the router and settle the answer."""
 
     @abstractmethod
-    def _deliver(self, request: router_pb2.ReportOutcomeRequest, *, wait: bool) -> ReceiptT:
-        """Queue the outcome."""
+    def _deliver(
+        self, request: router_pb2.ReportOutcomeRequest, *, before: router_pb2.ReportTurnRequest | None, wait: bool
+    ) -> ReceiptT:
+        """Queue the outcome, after another report if there is one."""
 
     @abstractmethod
     def _volunteer(self, request: router_pb2.ReportTurnRequest | None) -> ReceiptT:

@@ -116,18 +116,26 @@ class Progress:
         merged.MergeFrom(facts)
         self._newest = replace(self._newest, reported=merged)
 
-    def end(self, status: Status | None, outcome: OutcomeReport) -> router_pb2.ReportOutcomeRequest:
-        """End the episode and return its outcome, with the facts of its last turn."""
+    def end(
+        self, status: Status | None, outcome: OutcomeReport
+    ) -> tuple[router_pb2.ReportOutcomeRequest, router_pb2.ReportTurnRequest | None]:
+        """End the episode and return its outcome, and what is to be told before it, if anything.
+
+        The facts of the last turn ride on the outcome, which counts them to the newest turn that the router
+        decided. So those of a turn that the client decided go before it, under their own index.
+        """
         self._check_open()
+        last = self._newest
+        told_apart = last is not None and last.decision.fallback is not None
         request = outcome_request(
             status,
             outcome,
             policy=self.key.policy,
             episode_id=self.key.episode_id,
-            last_turn=self._newest.facts() if self._newest else None,
+            last_turn=last.facts() if last and not told_apart else None,
         )
         self.ended = True
-        return request
+        return request, self.turn_report(last) if told_apart else None
 
     @property
     def is_to_be_abandoned(self) -> bool:

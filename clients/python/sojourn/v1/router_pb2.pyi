@@ -281,7 +281,9 @@ class ReportOutcomeRequest(google.protobuf.message.Message):
 
     @property
     def last_turn(self) -> sojourn.v1.types_pb2.TurnFacts:
-        """Facts of the episode's last turn. Absent = reported before, or unknown."""
+        """Facts of the newest turn that Decide answered. Absent = reported before, or unknown.
+        A later turn that the client decided is told by ReportTurn, before the outcome.
+        """
 
     def __init__(
         self,
