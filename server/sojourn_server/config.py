@@ -8,6 +8,7 @@ so the learner needs no file. Choice settings act from their record on; lesson s
 from __future__ import annotations
 
 import tomllib
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -194,7 +195,7 @@ class Config(BaseSettings):
     def _names_agree(self) -> Config:
         mistakes = list(_disagreements(self))
         if mistakes:
-            raise ValueError("; ".join(mistakes))
+            raise ValueError("\n".join(mistakes))
         return self
 
 
@@ -240,13 +241,35 @@ def load_config(path: Path | None = None) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: not valid TOML: {error}"]) from error
     except ValidationError as error:
-        raise ConfigError([_mistake(e) for e in error.errors()]) from error
+        raise ConfigError(_mistakes(values, error.errors())) from error
     except SettingsError as error:  # a variable that should hold JSON does not
         raise ConfigError([f"environment: {error}"]) from error
 
 
-def _mistake(error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"]) or "configuration"
+def _mistakes(values: dict[str, Any], errors: list[Any]) -> list[str]:
+    """A line each. Names are compared only where all values are sound, so that is tried without those that are not."""
+    places = [error["loc"] for error in errors]
+    if () not in places and not any(place[0] == "models" or place[:-1] == ("policies",) for place in places):
+        for place in places:
+            _leave_out(values, place)
+        try:
+            Config(**values)
+        except ValidationError as error:
+            errors += [e for e in error.errors() if not e["loc"]]
+    return [line for error in errors for line in _lines(error)]
+
+
+def _leave_out(values: Any, place: tuple[str | int, ...]) -> None:
+    """Takes a value away, if it is not the environment's."""
+    with suppress(KeyError, IndexError, TypeError):
+        for key in place[:-1]:
+            values = values[key]
+        del values[place[-1]]
+
+
+def _lines(error: Any) -> list[str]:
+    if not error["loc"]:
+        return str(error["ctx"]["error"]).splitlines()  # of _names_agree
     given = error.get("input")
     shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool | None) else ""
-    return f"{key}: {error['msg'].removeprefix('Value error, ')}{shown}"
+    return [f"{'.'.join(map(str, error['loc']))}: {error['msg']}{shown}"]

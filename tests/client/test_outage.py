@@ -75,7 +75,7 @@ def test_a_last_turn_that_the_client_decided_is_told_as_itself(kind: type, serve
         async with entered(on_line(kind, cable)) as client, entered(client.episode("e")) as episode:
             await done(episode.decide(tool_type="search"))
             cable.cut()
-            last = await done(episode.decide(tool_type="search", deny=[episode.decision.model]))
+            last: sojourn.Decision = await done(episode.decide(tool_type="search", deny=[episode.decision.model]))
             episode.report(error="HIGH")
             await done(episode.fail())
             cable.mend()

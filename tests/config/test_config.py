@@ -105,15 +105,34 @@ def test_every_mistake_is_reported_at_once_with_its_key_and_what_was_given(tmp_p
 def test_names_that_point_nowhere_are_mistakes_too(tmp_path: Path):
     """A reference model and a class that no model has, a name that stands twice: all in one report."""
     model = 'name = "a"\nmodel_class = "tiny"\ninput_usd_per_mtok = 1.0\noutput_usd_per_mtok = 1.0\n'
-    (report,) = mistakes(tmp_path, f"[[models]]\n{model}[[models]]\n{model}")
-    assert "models: 'a' stands twice" in report
-    assert "policies.default.choice.reference_model: 'gpt-5' is not in models" in report
-    assert "policies.default.choice.heuristic.table.search: no model has class 'small'" in report
+    found = mistakes(tmp_path, f"[[models]]\n{model}[[models]]\n{model}")
+    assert "models: 'a' stands twice" in found
+    assert "policies.default.choice.reference_model: 'gpt-5' is not in models" in found
+    assert "policies.default.choice.heuristic.table.search: no model has class 'small'" in found
+
+
+def test_names_that_point_nowhere_are_not_hidden_by_other_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    text = '[server]\nthreads = 0\n[policies.default.choice]\nfloor = 0.5\nreference_model = "gone"\n'
+    found = mistakes(tmp_path, text)
+    assert {line.partition(":")[0] for line in found} == {
+        "server.threads",
+        "policies.default.choice.floor",
+        "policies.default.choice.reference_model",
+    }
+    monkeypatch.setenv("SOJOURN_SERVER__THREADS", "many")
+    assert len(mistakes(tmp_path, text)) == 2  # a mistake in the environment cannot be left out
+
+
+@pytest.mark.parametrize(
+    "text", ["policies = 3", "[policies]\ndefault = 3", "models = 3", "models = [3]", "server = 3"]
+)
+def test_no_mistake_is_made_up_where_a_whole_part_is_wrong(tmp_path: Path, text: str):
+    assert len(mistakes(tmp_path, text)) == 1
 
 
 def test_the_default_policy_cannot_be_left_out(tmp_path: Path):
     (report,) = mistakes(tmp_path, '[policies.other]\nmode = "LIVE"\n')
-    assert 'a policy named "default" is needed' in report
+    assert report == 'policies: a policy named "default" is needed'
 
 
 @pytest.mark.parametrize("text", ["[server", "threads = = 1", "\x00"])
