@@ -1,6 +1,6 @@
 """Domain errors: what can be wrong, without a word about transport.
 
-Each class stands for one `ErrorReason` of the contract; `rpc/errors.py` holds the one table that maps them to
+Each class stands for one `ErrorReason` of the contract; `rpc/edge.py` holds the one table that maps them to
 gRPC statuses. Messages are written for the caller: they name the field and say what was expected.
 """
 
