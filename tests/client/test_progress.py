@@ -96,6 +96,19 @@ def test_a_turn_that_the_client_decided_is_told_even_without_a_report():
     assert (before.turn_index, before.facts) == (0, told)
 
 
+def test_a_turn_that_the_router_could_not_write_down_is_told_like_one_that_the_client_decided():
+    """While its journal is away the router decides without a decision_id, and forgets."""
+    progress = episode()
+    answer = router_pb2.DecideResponse(model="small", propensity=1.0, reason=types_pb2.REASON_JOURNAL_UNAVAILABLE)
+    assert progress.settle(progress.ask({}), answer).fallback is None
+    told = types_pb2.TurnFacts(served_model="small", decided_by_client=True)
+    assert progress.ask({}).request.previous_turn == told
+    outcome, before = progress.end("SUCCEEDED", {})
+    assert not outcome.HasField("last_turn")
+    assert before is not None
+    assert (before.turn_index, before.facts) == (0, told)
+
+
 def test_the_client_stays_with_the_model_that_really_served():
     progress = episode(table={"*": "big"})
     decided(progress, "small")

@@ -4,7 +4,7 @@ A turn begins when its answer is settled, so a refused request leaves everything
 t ride on the request of turn t + 1, and those of the last turn on the outcome. A retry raises `attempt` on
 the same turn: it sends the facts of the turn before once more, forgets those of the failed attempt, and
 denies the models that the client itself chose for it, since the router knows only its own. A turn that the
-client decided is always told.
+router has no record of, because the client decided or because its journal was away, is always told.
 """
 
 from __future__ import annotations
@@ -39,12 +39,16 @@ class Turn:
     failed: tuple[Decision, ...] = ()
     reported: types_pb2.TurnFacts | None = None
 
+    @property
+    def is_on_record(self) -> bool:
+        """True if the router decided this turn and could write it down."""
+        return bool(self.decision.decision_id)
+
     def facts(self) -> types_pb2.TurnFacts | None:
         """Return what the router should hear of this turn; None lets it assume that its choice served."""
-        by_client = self.decision.fallback is not None
-        if self.reported is None and not by_client:
+        if self.reported is None and self.is_on_record:
             return None
-        facts = types_pb2.TurnFacts(served_model=self.decision.model, decided_by_client=by_client)
+        facts = types_pb2.TurnFacts(served_model=self.decision.model, decided_by_client=not self.is_on_record)
         if self.reported is not None:
             facts.MergeFrom(self.reported)
         return facts
@@ -122,11 +126,11 @@ class Progress:
         """End the episode and return its outcome, and what is to be told before it, if anything.
 
         The facts of the last turn ride on the outcome, which counts them to the newest turn that the router
-        decided. So those of a turn that the client decided go before it, under their own index.
+        has on record. So those of a turn that it has not go before it, under their own index.
         """
         self._check_open()
         last = self._newest
-        told_apart = last is not None and last.decision.fallback is not None
+        told_apart = last is not None and not last.is_on_record
         request = outcome_request(
             status,
             outcome,

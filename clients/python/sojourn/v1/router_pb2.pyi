@@ -132,7 +132,7 @@ class DecideResponse(google.protobuf.message.Message):
     COHORT_FIELD_NUMBER: builtins.int
     PREVIOUS_TURN_IGNORED_FIELD_NUMBER: builtins.int
     decision_id: builtins.str
-    """Name of the decision, derived from its key; 44 hexadecimal digits."""
+    """Name of the decision, derived from its key; 44 hexadecimal digits. Empty = the journal is away, nothing is on record."""
     model: builtins.str
     """Name of the chosen model."""
     propensity: builtins.float

@@ -602,7 +602,9 @@ class TurnFacts(google.protobuf.message.Message):
     error_code: builtins.str
     """The caller's code for that error, 128 bytes at most."""
     decided_by_client: builtins.bool
-    """True if the client decided by itself, because the router did not answer in time."""
+    """True if the router has no decision of this turn: the client decided by itself, because no answer came in time, or
+    the answer had no decision_id, because the journal was away.
+    """
     @property
     def usage(self) -> global___Usage:
         """Tokens by kind. Absent = unknown."""
