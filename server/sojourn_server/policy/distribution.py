@@ -68,7 +68,12 @@ def point(count: int, index: int) -> list[float]:
 
 
 def sample(probabilities: Sequence[float], draw: float, surviving: Interval) -> Sample:
-    """The cell that holds the draw. Requires draw in `surviving` and probabilities in the order of names."""
+    """The cell that holds the draw; probabilities in the order of names.
+
+    Raises ValueError if the draw is not in `surviving`, as when its key was changed amid an episode.
+    """
+    if not surviving.low <= draw < surviving.high:
+        raise ValueError(f"the draw {draw} is not in {surviving}, where the episode's earlier choices put it")
     low = 0.0
     last = max(i for i, p in enumerate(probabilities) if p > 0.0)
     for index, probability in enumerate(probabilities):
