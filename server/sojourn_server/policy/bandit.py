@@ -18,6 +18,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from math import log1p
 from pathlib import Path
+from typing import Any
 
 import pylibvw
 import vowpalwabbit
@@ -47,7 +48,8 @@ def clip(value: float) -> float:
 def _numbers(prefix: str, numbers: Mapping[str, float]) -> str:
     """All numbers as one text, in the order of their names."""
     names = tuple(sorted(numbers))
-    return _template(prefix, names) % tuple([clip(numbers[name]) for name in names])
+    values = map(numbers.__getitem__, names)
+    return _template(prefix, names) % tuple([v if -CLIP <= v <= CLIP else clip(v) for v in values])
 
 
 @lru_cache(maxsize=1024)
@@ -72,27 +74,23 @@ def shared_line(
     Tool types that the table does not name share a word of their own, by which they get the table's default.
     """
     context = request.context
+    features, categories, language = context.features, context.categories, context.language
     parts = [
-        "shared |c",
-        f"turn:{log1p(request.turn_index) / 4.0:.6g}",
-        f"errors:{clip(log1p(error_count) / 2.0):.6g}",
-        f"prompt:{log1p(prompt_tokens) / 10.0:.6g}",
-        f"weight:{clip(log1p(cost_weight)):.6g}",
-        f"e{last_error}",
-        token("k", context.task_type),
-        token("p", phase),
+        f"shared |c turn:{log1p(request.turn_index) / 4.0:.6g} errors:{clip(log1p(error_count) / 2.0):.6g} "
+        f"prompt:{log1p(prompt_tokens) / 10.0:.6g} weight:{clip(log1p(cost_weight)):.6g} e{last_error} "
+        f"{token('k', context.task_type)} {token('p', phase)}"
     ]
-    if context.features:
-        parts.append(_numbers("f", context.features))
-    categories = context.categories
-    parts += [token("g", f"{name}={categories[name]}") for name in sorted(categories)]
+    if features:
+        parts.append(_numbers("f", features))
+    if categories:
+        parts += [token("g", f"{name}={categories[name]}") for name in sorted(categories)]
     parts.append("|t")
     if kind or phase:
         parts.append(token("t", kind or phase))
     if not tabled:
         parts.append("other")
-    if context.language:
-        parts.append(token("l", f"{kind}:{context.language}"))
+    if language:
+        parts.append(token("l", f"{kind}:{language}"))
     return " ".join(parts)
 
 
@@ -157,16 +155,14 @@ class Bandit:
 
     def predict(self, shared: str, actions: Sequence[str]) -> tuple[list[float], list[float]]:
         """Terminal scores in [-1, 1] (unclipped) and turns to go (>= 1) for each action line, in order."""
-        examples = self._score._parse(shared + "\n" + "\n".join(actions))
+        examples = self._score._parse("\n".join([shared, *actions]))
         try:
-            _raw.predict_multi(self._score, examples)
-            scores = [_score_of_cost(e.get_partial_prediction()) for e in examples[1:]]
-            _raw.predict_multi(self._turns, examples)
-            turns = [max(e.get_partial_prediction() * self._turns_cap, 1.0) for e in examples[1:]]
+            scores, turns = _costs(self._score, examples), _costs(self._turns, examples)
         finally:
             # An example that is not finished leaks 220 KiB.
             _raw._finish_example_multi_ex(self._score, examples)
-        return scores, turns
+        cap = self._turns_cap
+        return [_score_of_cost(cost) for cost in scores], [max(cost * cap, 1.0) for cost in turns]
 
     def learn(self, shared: str, actions: Sequence[str], chosen: int, *, score: float, turns_to_go: float) -> None:
         """One lesson: `actions[chosen]` led to `score` (in [-1, 1]) with `turns_to_go` turns (>= 0) left."""
@@ -182,6 +178,13 @@ class Bandit:
         advantage, extra_turns = scores[1] - scores[0], turns[1] - turns[0]
         target_turns = max(turns_to_go - extra_turns, 0.0)
         self.learn(shared, [LEVEL_ACTION_LINE], 0, score=score - advantage, turns_to_go=target_turns)
+
+
+def _costs(workspace: vowpalwabbit.Workspace, examples: Sequence[Any]) -> list[float]:
+    """Predicted costs of the candidates, whose examples follow the shared one's."""
+    _raw.predict_multi(workspace, examples)
+    costs: list[float] = examples[0].get_action_scores()  # in the candidates' order
+    return costs
 
 
 def _learn(workspace: vowpalwabbit.Workspace, shared: str, actions: Sequence[str], chosen: int, *, cost: float) -> None:

@@ -21,7 +21,7 @@ _UNIT = 1.0 / (1 << 53)
 
 def uniform(secret: bytes, *parts: str) -> float:
     """A number in [0, 1) that is uniform over keys; `parts` are length-prefixed, so they cannot run together."""
-    message = b"".join(len(raw).to_bytes(4, "big") + raw for raw in (part.encode() for part in parts))
+    message = b"".join([len(raw).to_bytes(4, "big") + raw for raw in map(str.encode, parts)])
     digest = blake2b(message, key=secret, digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> 11) * _UNIT
 

@@ -133,22 +133,31 @@ def after_decision(
         episode = after_facts(
             episode, request.turn_index - 1, request.previous_turn, at_ms=at_ms, cacheable_share=cacheable_share
         )
-    same_turn = episode.newest is not None and episode.newest.turn_index == request.turn_index
-    before = episode.standing(request.turn_index)
-    served = before.served_by(answer.model, request.turn_index, Warmth(cacheable_share * inputs.prompt_tokens, at_ms))
-    cell = Interval(inputs.surviving.low, inputs.surviving.high).intersect(Interval(inputs.cell.low, inputs.cell.high))
-    return episode._replace(
-        newest=Served(request.turn_index, request.attempt, answer.model, inputs.prompt_tokens, at_ms),
-        now=served._replace(
-            phase=answer.phase,
+    turn_index, model, phase, prompt_tokens = request.turn_index, answer.model, answer.phase, inputs.prompt_tokens
+    same_turn = episode.newest is not None and episode.newest.turn_index == turn_index
+    before = episode.standing(turn_index)
+    surviving, cell = inputs.surviving, inputs.cell
+    left = Interval(max(surviving.low, cell.low), min(surviving.high, cell.high))
+    # Built in one piece: each _replace would cost as much as all of this.
+    return Episode(
+        newest=Served(turn_index, request.attempt, model, prompt_tokens, at_ms),
+        now=Standing(
+            incumbent=model,
+            sojourn_start=before.sojourn_start if model == before.incumbent else turn_index,
+            phase=phase,
             wanted_phase=wanted_phase(request.context, inputs.tool_type),
-            wanted_phase_turns=inputs.phase_change_turns if answer.phase == before.phase else 0,
+            wanted_phase_turns=inputs.phase_change_turns if phase == before.phase else 0,
+            warmth={**before.warmth, model: Warmth(cacheable_share * prompt_tokens, at_ms)},
         ),
         before=before,
-        surviving={**episode.surviving, answer.phase: cell},
-        tried=(*episode.tried, answer.model) if same_turn else (answer.model,),
+        surviving={**episode.surviving, phase: left},
+        facts=episode.facts,
+        error_count=episode.error_count,
+        tried=(*episode.tried, model) if same_turn else (model,),
         assignment=episode.assignment or Assignment(inputs.cohort, inputs.cohort_probability),
         decisions=episode.decisions + 1,
+        ended=episode.ended,
+        expired=episode.expired,
     )
 
 

@@ -30,8 +30,11 @@ class Tokens(NamedTuple):
 
     def usd(self, rate: Rates) -> float:
         """Their price."""
-        input_usd = self.cached_read * rate.cached_read_usd + self.cache_write * rate.cache_write_usd
-        return input_usd + self.turns * rate.reply_usd
+        cached_read_usd, cache_write_usd, reply_usd = rate
+        return self.cached_read * cached_read_usd + self.cache_write * cache_write_usd + self.turns * reply_usd
+
+
+NO_TOKENS = Tokens(0.0, 0.0, 0.0)
 
 
 class Horizon(NamedTuple):
@@ -48,11 +51,14 @@ class Horizon(NamedTuple):
         With growth g, the turn that is k ahead sends P_k = P + k * g tokens, k from `first` on: of the P_(k-1) before
         it the cacheable share is read from the cache, the rest of P_k is written. The sum over k is closed.
         """
-        count = max(turns, 0.0)
-        growth = self.prompt_growth_tokens
-        prompts = count * (self.prompt_tokens + first * growth) + growth * count * max(count - 1.0, 0.0) / 2.0
-        read = self.cacheable_share * (prompts - growth * count)
-        return Tokens(read, prompts - read, count)
+        if turns <= 0.0:
+            return NO_TOKENS
+        prompt, growth, _, cacheable_share = self
+        prompts = turns * (prompt + first * growth)
+        if turns > 1.0:
+            prompts += growth * turns * (turns - 1.0) / 2.0
+        read = cacheable_share * (prompts - growth * turns)
+        return Tokens(read, prompts - read, turns)
 
 
 def rates(model: Model, output_tokens: float) -> Rates:
@@ -65,17 +71,18 @@ def mixed_rates(rates: Sequence[Rates], shares: Sequence[float]) -> Rates:
     total = sum(shares)
     weights = [share / total for share in shares] if total > 0 else [1.0 / len(rates)] * len(rates)
     read = write = reply = 0.0
-    for weight, rate in zip(weights, rates, strict=True):
-        read += weight * rate.cached_read_usd
-        write += weight * rate.cache_write_usd
-        reply += weight * rate.reply_usd
+    for weight, (cached_read_usd, cache_write_usd, reply_usd) in zip(weights, rates, strict=True):
+        read += weight * cached_read_usd
+        write += weight * cache_write_usd
+        reply += weight * reply_usd
     return Rates(read, write, reply)
 
 
 def turn_usd(rate: Rates, *, prompt_tokens: float, warm_tokens: float) -> float:
     """USD of one turn of which `warm_tokens` (at most the prompt) are read from the cache."""
-    warm = min(warm_tokens, prompt_tokens)
-    return warm * rate.cached_read_usd + (prompt_tokens - warm) * rate.cache_write_usd + rate.reply_usd
+    cached_read_usd, cache_write_usd, reply_usd = rate
+    warm = warm_tokens if warm_tokens < prompt_tokens else prompt_tokens
+    return warm * cached_read_usd + (prompt_tokens - warm) * cache_write_usd + reply_usd
 
 
 class Outlook:
@@ -101,5 +108,6 @@ def switching_usd(rate: Rates, incumbent_warm_tokens: float, warm_tokens: float)
 
     Both are tokens of this turn's prompt.
     """
-    colder = max(incumbent_warm_tokens - warm_tokens, 0.0)
-    return colder * max(rate.cache_write_usd - rate.cached_read_usd, 0.0)
+    colder = incumbent_warm_tokens - warm_tokens
+    dearer_usd = rate.cache_write_usd - rate.cached_read_usd
+    return colder * dearer_usd if colder > 0.0 and dearer_usd > 0.0 else 0.0

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from math import isfinite
+from sys import float_info
 
 from sojourn.v1 import admin_pb2, router_pb2, types_pb2
 from sojourn_server.errors import FieldViolation, InvalidField
@@ -33,6 +34,11 @@ def _name_mistakes(value: str) -> tuple[str, ...]:
     if _CONTROL.search(value):
         mistakes.append("must have no control characters (newline, tab, NUL ...)")
     return tuple(mistakes)
+
+
+@lru_cache(maxsize=1024)
+def _all_are_names(values: tuple[str, ...]) -> bool:
+    return all(value and not _name_mistakes(value) for value in values)
 
 
 class Mistakes:
@@ -72,7 +78,10 @@ class Mistakes:
     def numbers(self, field: str, numbers: Mapping[str, float]) -> None:
         """At most 64 finite numbers under proper names."""
         self.count(field, len(numbers))
-        for name in numbers:
+        names = sorted(numbers)
+        if _all_are_names(tuple(names)) and isfinite(sum(map(numbers.__getitem__, names))):
+            return  # no number in a finite sum is infinite or NaN; the sum of finite ones may be, so look closer
+        for name in names:
             if not isfinite(numbers[name]):
                 self.add(f"{field}[{name[:MAX_NAME_BYTES]!r}]", f"must be a finite number, is {numbers[name]}")
             if not name or _name_mistakes(name):
@@ -85,10 +94,11 @@ class Mistakes:
             self.add(field, f"must be a finite number, at least 0{upper}, is {value}")
 
     def optional(self, message: object, prefix: str, bounds: Iterable[tuple[str, float | None]]) -> None:
-        """Checks the set ones among optional numeric fields; `bounds` pairs names with upper bounds."""
+        """Checks optional numeric fields, of which an absent one reads 0; `bounds` pairs names with upper bounds."""
         for field, most in bounds:
-            if message.HasField(field):  # type: ignore[attr-defined]  # any generated message with optional fields
-                self.at_least_zero(f"{prefix}{field}", getattr(message, field), most=most)
+            value = getattr(message, field)
+            if not 0 <= value <= (most or float_info.max):
+                self.at_least_zero(f"{prefix}{field}", value, most=most)
 
 
 def check_decide(request: router_pb2.DecideRequest) -> None:
