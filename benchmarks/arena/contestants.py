@@ -17,11 +17,11 @@ from benchmarks.arena.policies.estimator import Estimator, collect
 from benchmarks.arena.policies.features import Encoder
 from benchmarks.arena.policies.learning import PerEpisode, PerTurn
 from benchmarks.arena.policies.policy_gradient import SoftmaxPolicy
-from benchmarks.arena.policies.rules import Escalation, HandTable, MtrouterRules, Table, fit_table
+from benchmarks.arena.policies.rules import Escalation, HandTable, MtrouterRules, PhaseOracle, Table, fit_table
 from benchmarks.arena.policies.vowpal import VowpalBandit
 from benchmarks.arena.sojourn import Sojourn, settings
 from sojourn_server.config import PolicyConfig
-from sojourn_server.demo.choosers import NeverSwitch, PhaseOracle
+from sojourn_server.demo.choosers import NeverSwitch
 from sojourn_server.demo.play import Chooser, EpisodeResult, Task
 
 COST_WEIGHT = 1.0  # score that one USD is worth; the product's default

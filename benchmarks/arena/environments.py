@@ -13,8 +13,10 @@ from functools import cache
 from importlib.util import find_spec
 from types import MappingProxyType
 
+from benchmarks.arena import babyai
 from sojourn_server.config import ModelConfig
-from sojourn_server.demo import babyai, expert, models, play
+from sojourn_server.demo import expert, models, play
+from sojourn_server.demo.babyai import TOOL_TYPES
 from sojourn_server.demo.play import Chooser, EpisodeResult, Task
 from sojourn_server.demo.service import TABLE, registry_entry
 from sojourn_server.demo.tokens import PROMPTS, Prices
@@ -73,9 +75,9 @@ def _babyai(prompts: str) -> Environment:
         cheapest="scripted-small-f",
         table=MappingProxyType(TABLE),
         task_types=tuple(level.name for level in babyai.LEVELS),
-        tool_types=babyai.TOOL_TYPES,
+        tool_types=TOOL_TYPES,
         phases=expert.PHASES,
-        make_tasks=lambda count, seed: play.tasks(count, seed=seed),
+        make_tasks=lambda count, seed: play.tasks(count, seed=seed, levels=babyai.LEVELS),
     )
 
 

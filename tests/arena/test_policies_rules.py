@@ -7,7 +7,9 @@ from typing import cast
 
 import pytest
 
-from benchmarks.arena.policies.rules import Escalation, HandTable, MtrouterRules, Table, fit_table
+from benchmarks.arena.environments import TUNING_SEEDS, by_name
+from benchmarks.arena.policies.rules import Escalation, HandTable, MtrouterRules, PhaseOracle, Table, fit_table
+from sojourn_server.demo.choosers import NeverSwitch
 from sojourn_server.demo.play import Chooser, Severity
 from tests.arena.tiny_world import MODELS, RIGHT, TOOL_TYPES, facts, mean_score, run, tiny_tasks, view
 
@@ -83,3 +85,11 @@ def test_no_table_is_evaluated_twice():
 
 def test_a_tool_without_a_row_gets_the_default():
     assert HandTable({"search": "searcher"}, "cheap").choose(view(0, "write")) == "cheap"
+
+
+def test_an_oracle_is_told_the_phase_of_each_turn():
+    environment = by_name("babyai-small")
+    (task,) = environment.tasks(1, seed=TUNING_SEEDS[0])
+    oracle = PhaseOracle(dict.fromkeys(environment.phases, environment.strongest))
+    told = environment.play(task, oracle, reveal=oracle.reveal)
+    assert told == environment.play(task, NeverSwitch(environment.strongest))

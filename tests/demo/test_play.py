@@ -2,9 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sojourn_server.demo.choosers import NeverSwitch, PhaseOracle, UniformRandom
-from sojourn_server.demo.expert import PHASES
-from sojourn_server.demo.models import BY_NAME, MODELS, STRONGEST
+from sojourn_server.demo.choosers import NeverSwitch, UniformRandom
+from sojourn_server.demo.models import BY_NAME, MODELS, PHASES, STRONGEST
 from sojourn_server.demo.play import EpisodeResult, TurnFacts, TurnView, expert_turns, play, tasks, turn_cap
 from sojourn_server.demo.tokens import PROMPTS
 
@@ -83,11 +82,6 @@ def test_whoever_stays_forfeits_nothing_and_whoever_comes_back_cold_does():
     cached = (MODELS[0].name, MODELS[1].name)
     assert play(TASK, NeverSwitch(cached[0]), SMALL).forfeited_usd == 0
     assert play(TASK, _Recorder(cached), SMALL).forfeited_usd > 0
-
-
-def test_an_oracle_is_told_the_phase_of_each_turn():
-    oracle = PhaseOracle(dict.fromkeys(PHASES, STRONGEST))
-    assert play(TASK, oracle, SMALL, reveal=oracle.reveal) == play(TASK, NeverSwitch(STRONGEST), SMALL)
 
 
 def test_switches_and_stays_after_errors_are_read_off_the_turns():

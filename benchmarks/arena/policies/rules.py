@@ -1,4 +1,4 @@
-"""Rules without learning: escalation on errors, the rules in MTRouter's code, and a table by hand.
+"""Rules without learning: escalation on errors, the rules in MTRouter's code, a table by hand, the phase oracle.
 
 The article's tool-type heuristic is not here: it is Sojourn's own HEURISTIC mode.
 """
@@ -97,6 +97,32 @@ class HandTable:
     def choose(self, view: TurnView) -> str:
         """The table's model."""
         return self._table.get(view.tool_type, self._default)
+
+    def observe(self, facts: TurnFacts) -> None:
+        """Nothing to do."""
+
+    def end(self, score: float, usd: float) -> None:
+        """Nothing to do."""
+
+
+class PhaseOracle:
+    """Knows the hidden phase, which no caller does: an upper bound."""
+
+    def __init__(self, model_by_phase: Mapping[str, str]) -> None:
+        """`model_by_phase`: name of the model for each hidden phase."""
+        self._model_by_phase = model_by_phase
+        self._phase = ""  # the phase of the turn about to be chosen; owner: play()
+
+    def reveal(self, phase: str) -> None:
+        """Told the hidden phase before each choice."""
+        self._phase = phase
+
+    def begin(self, task: Task) -> None:
+        """Nothing to do."""
+
+    def choose(self, view: TurnView) -> str:
+        """The model for the phase."""
+        return self._model_by_phase[self._phase]
 
     def observe(self, facts: TurnFacts) -> None:
         """Nothing to do."""

@@ -92,7 +92,8 @@ def decide_request(inputs: Mapping[str, Any], **key: Any) -> router_pb2.DecideRe
     request = router_pb2.DecideRequest(cost_weight=given.pop("cost_weight", None), **key)
     candidates = given.pop("candidates", ())
     request.candidates.extend(types_pb2.Candidate(model=c) if isinstance(c, str) else c for c in candidates)
-    request.constraints.MergeFrom(types_pb2.Constraints(**_take(given, _CONSTRAINTS)))
+    if constraints := _take(given, _CONSTRAINTS):
+        request.constraints.MergeFrom(types_pb2.Constraints(**constraints))
     if "last_error" in given:
         given["last_error"] = _severity(given["last_error"])
     request.context.MergeFrom(types_pb2.Context(**given))

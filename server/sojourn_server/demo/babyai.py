@@ -15,12 +15,13 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
-from sojourn_server.demo.expert import Expert
+from sojourn_server.demo.expert import BoundedBot, Expert
 from sojourn_server.demo.models import BY_NAME, Advice
 from sojourn_server.demo.thirdparty import Actions, levels
 from sojourn_server.demo.world import Effect, Level, Situation
 
 TOOLS = (Actions.pickup, Actions.drop, Actions.toggle, Actions.done)
+THINGS = ("ball", "box", "key", "door")
 TOOL_TYPES = ("search", "navigate", "manipulate", "unlock")
 
 
@@ -44,7 +45,7 @@ class Game:
         self._wanted = wanted_things(self.environment.mission)
         self._view: Any = None
         self._last: int | None = None  # the last action
-        self._expert = Expert(self.environment)
+        self._expert = Expert(self._make_bot)
 
     def step(self, action: int) -> Effect:
         """Takes an action (a member of minigrid's `Actions`) and says what it did."""
@@ -54,6 +55,9 @@ class Game:
         self._last = action
         is_solved = reward > 0
         return Effect(is_solved, not is_solved and before == self._fingerprint(), action in TOOLS)
+
+    def _make_bot(self) -> Any:
+        return BoundedBot(self.environment)  # type: ignore[no-untyped-call]  # minigrid has no annotations
 
     def advise(self) -> Advice:
         """The expert's next action and the hidden phase; call it once a turn."""
@@ -83,7 +87,7 @@ class Game:
         own_cell = (grid.width // 2, grid.height - 1)
         cells = ((x, y) for x in range(grid.width) for y in range(grid.height) if visible[x, y])
         seen = (grid.get(x, y) for x, y in cells if (x, y) != own_cell)
-        return [thing for thing in seen if thing is not None and thing.type in ("ball", "box", "key", "door")]
+        return [thing for thing in seen if thing is not None and thing.type in THINGS]
 
     def _field_of_view(self) -> Any:
         """minigrid's `gen_obs_grid`, computed once a turn: the expert and the caller look at the same view."""
@@ -115,14 +119,22 @@ def matches(thing: Any, wanted: Wanted) -> bool:
     return colour in (None, thing.color) and kind in (None, thing.type)
 
 
-LEVELS = (
-    Level("put_next", partial(Game, levels.PutNextLocal), BY_NAME),
-    Level("pickup_above", partial(Game, levels.PickupAbove), BY_NAME),
-    Level("find_object", partial(Game, levels.FindObjS5), BY_NAME),
-    Level("goto_maze", partial(Game, partial(levels.GoTo, num_dists=1, room_size=5)), BY_NAME),
-    Level("unlock_distractors", partial(Game, partial(levels.UnlockLocal, distractors=True)), BY_NAME),
-    Level("unlock_pickup", partial(Game, levels.UnlockPickup), BY_NAME),
-    Level("blocked_unlock", partial(Game, levels.BlockedUnlockPickup), BY_NAME),
-    Level("key_corridor", partial(Game, partial(levels.KeyCorridor, room_size=3, num_rows=2)), BY_NAME),
+_WORLDS: tuple[tuple[str, Callable[[], Any]], ...] = (
+    ("put_next", levels.PutNextLocal),
+    ("pickup_above", levels.PickupAbove),
+    ("find_object", levels.FindObjS5),
+    ("goto_maze", partial(levels.GoTo, num_dists=1, room_size=5)),
+    ("unlock_distractors", partial(levels.UnlockLocal, distractors=True)),
+    ("unlock_pickup", levels.UnlockPickup),
+    ("blocked_unlock", levels.BlockedUnlockPickup),
+    ("key_corridor", partial(levels.KeyCorridor, room_size=3, num_rows=2)),
 )
 """The kinds of task on which the expert is reliable."""
+
+
+def levels_of(play: Callable[[Callable[[], Any], int], Game]) -> tuple[Level, ...]:
+    """All kinds of task, each opened by `play(build, seed)`."""
+    return tuple(Level(name, partial(play, build), BY_NAME) for name, build in _WORLDS)
+
+
+LEVELS = levels_of(Game)

@@ -1,8 +1,7 @@
-"""Choosers without a router: the baselines, and an upper bound that cheats."""
+"""Choosers without a router: the demo's baselines."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from hashlib import blake2b
 
 from sojourn_server.demo.models import MODELS
@@ -51,20 +50,3 @@ class UniformRandom(_Forgetful):
         key = f"uniform {self._task.seed} {self._task.index} {view.turn_index}"
         draw = int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big")
         return MODELS[draw % len(MODELS)].name
-
-
-class PhaseOracle(_Forgetful):
-    """Knows the hidden phase, which no caller does: an upper bound for benchmarks."""
-
-    def __init__(self, model_by_phase: Mapping[str, str]) -> None:
-        """`model_by_phase`: name of the model for each hidden phase."""
-        self._model_by_phase = model_by_phase
-        self._phase = ""  # the phase of the turn about to be chosen; owner: play()
-
-    def reveal(self, phase: str) -> None:
-        """Told the hidden phase before each choice."""
-        self._phase = phase
-
-    def choose(self, view: TurnView) -> str:
-        """The model for the phase."""
-        return self._model_by_phase[self._phase]

@@ -8,6 +8,7 @@ sub-goals. Scripted models depend on it; no router may see it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sojourn_server.demo.models import PHASES, Advice
@@ -22,7 +23,7 @@ from sojourn_server.demo.thirdparty import (
     PickupSubgoal,
 )
 
-__all__ = ["PHASES", "SLIPS", "Expert"]
+__all__ = ["PHASES", "SLIPS", "BoundedBot", "Expert"]
 
 SLIPS = ((0.3, Actions.left), (0.6, Actions.right), (0.75, Actions.forward), (1.0, Actions.done))
 """A model that slips turns or walks without aim, or claims to be finished, which is refused."""
@@ -34,7 +35,7 @@ class LostPlan(Exception):
     """The bot searched too long for one turn."""
 
 
-class _BoundedBot(BabyAIBot):
+class BoundedBot(BabyAIBot):
     """The bot, but it never searches without end."""
 
     def _breadth_first_search(self, *args: Any, **kwargs: Any) -> Any:
@@ -47,10 +48,10 @@ class _BoundedBot(BabyAIBot):
 class Expert:
     """Advises on one game of minigrid; call `advise` once a turn."""
 
-    def __init__(self, environment: Any) -> None:
-        """Makes a first plan for the game as it stands."""
-        self._environment = environment
-        self._bot = _bot(environment)
+    def __init__(self, make_bot: Callable[[], Any]) -> None:
+        """Makes a first plan for the game as it stands; `make_bot` makes a bot that has seen nothing yet."""
+        self._make_bot = make_bot
+        self._bot = make_bot()
 
     def advise(self, taken: int | None) -> Advice:
         """The next good action and its phase; `taken` is what was really done on the last turn (None = no turn yet)."""
@@ -61,7 +62,7 @@ class Expert:
 
     def _advice_of_new_plan(self) -> Advice:
         seen = self._bot.vis_mask
-        self._bot = _bot(self._environment)
+        self._bot = self._make_bot()
         self._bot.vis_mask = seen
         try:
             return self._advice(None)
@@ -72,10 +73,6 @@ class Expert:
         self._bot.bfs_counter = 0
         action = self._bot.replan(taken)
         return Advice(action, _phase(self._bot.stack), SLIPS)
-
-
-def _bot(environment: Any) -> Any:
-    return _BoundedBot(environment)  # type: ignore[no-untyped-call]  # minigrid has no annotations
 
 
 def _phase(stack: list[Any]) -> str:
