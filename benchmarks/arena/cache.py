@@ -13,16 +13,17 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 FOLDER_VARIABLE = "SOJOURN_ARENA_DIR"
 _FOLDERS = ("server/sojourn_server", "clients/python/sojourn", "benchmarks/arena")
-_SILENT = frozenset({"report.py", "measures.py", "plots.py", "quick.py", "__main__.py"})  # they only read results
+_SILENT = frozenset({"report.py", "measures.py", "plots.py", "quick.py", "__main__.py", "questions", "cli"})
+"""Files and folders that name what is played and read results, but decide none."""
 
 
 @cache
 def folder() -> Path:
     """Where this code's results are kept; other code has another folder."""
-    files = [file for folder in _FOLDERS for file in (ROOT / folder).rglob("*.py") if file.name not in _SILENT]
+    files = [file.relative_to(ROOT) for folder in _FOLDERS for file in (ROOT / folder).rglob("*.py")]
     digest = sha256()
-    for file in sorted(file for file in files if "cli" not in file.parts):
-        digest.update(file.read_bytes())
+    for file in sorted(file for file in files if _SILENT.isdisjoint(file.parts)):
+        digest.update((ROOT / file).read_bytes())
     return Path(os.environ.get(FOLDER_VARIABLE, ROOT / ".arena")) / digest.hexdigest()[:12]
 
 

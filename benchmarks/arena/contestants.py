@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import cache
-from statistics import fmean
 from typing import Any, NamedTuple
 
-from benchmarks.arena.cache import remembered
+from benchmarks.arena.ablations import PLAIN, variant
 from benchmarks.arena.environments import TUNING_SEEDS, Environment, by_name
 from benchmarks.arena.policies import placebos
 from benchmarks.arena.policies.bandits import Knn, LinearThompson, LinUcb
@@ -17,15 +17,14 @@ from benchmarks.arena.policies.estimator import Estimator, collect
 from benchmarks.arena.policies.features import Encoder
 from benchmarks.arena.policies.learning import PerEpisode, PerTurn
 from benchmarks.arena.policies.policy_gradient import SoftmaxPolicy
-from benchmarks.arena.policies.rules import Escalation, HandTable, MtrouterRules, PhaseOracle, Table, fit_table
+from benchmarks.arena.policies.rules import Escalation, HandTable, MtrouterRules, PhaseOracle
 from benchmarks.arena.policies.vowpal import VowpalBandit
 from benchmarks.arena.sojourn import Sojourn, settings
+from benchmarks.arena.tables import COST_WEIGHT, hand_table, nameable, phase_table, table_at
 from sojourn_server.config import PolicyConfig
 from sojourn_server.demo.choosers import NeverSwitch
-from sojourn_server.demo.play import Chooser, EpisodeResult, Task
+from sojourn_server.demo.play import Chooser, EpisodeResult
 
-COST_WEIGHT = 1.0  # score that one USD is worth; the product's default
-FIT_TASKS = 60  # for tables and oracle, on tuning seeds
 TRAINING_TASKS = 30  # of the MTRouter-like estimator: 23 runs each
 
 
@@ -39,13 +38,18 @@ class Entry(NamedTuple):
 def contestants(environment: Environment) -> dict[str, Entry]:
     """All policies that can play in an environment, by name."""
     entries = {f"never-switch:{name}": _fixed(name) for name in environment.model_names}
-    entries |= {name: _product(name) for name in _BASES}
+    entries |= {name: _product(name) for name in PLAIN}
     return entries | _RULES | _LEARNERS | _PLACEBOS
 
 
 def entry(environment: Environment, name: str) -> Entry:
-    """A contestant by its name, which may change settings of Sojourn's behind a "?". Raises KeyError."""
-    return _product(name) if name.partition("?")[0] in _BASES else contestants(environment)[name]
+    """A contestant by its name; see `sojourn` and `_MATCHED` for names that are made up of parts. Raises KeyError."""
+    if variant(re.split("[@?]", name)[0]) is not None:
+        return _product(name)
+    placebo, _, donor = name.partition(":")
+    if donor and placebo in _MATCHED:
+        return _MATCHED[placebo](donor)
+    return contestants(environment)[name]
 
 
 def _product(name: str) -> Entry:
@@ -57,18 +61,26 @@ def _fixed(name: str) -> Entry:
 
 
 def sojourn(environment: Environment, seed: int, name: str) -> Sojourn:
-    """Sojourn at the product's defaults, but for what its name changes: "sojourn-warm?gap_scale=5&lesson.turns_cap=50".
+    """Sojourn at the product's defaults, but for what its name says: "<variant>[@<table>][?<settings>]".
 
-    Keys are choice settings, or lesson settings behind "lesson."; values are JSON where they can be read as such.
+    "sojourn-warm@right-2" is taught that table (`table_at`). "sojourn-warm?gap_scale=5&lesson.turns_cap=50" changes
+    choice settings, or lesson settings behind "lesson."; values are JSON where they can be read as such.
     """
-    base, _, query = name.partition("?")
-    policy = settings(dict(environment.table), environment.strongest, cost_weight=COST_WEIGHT, **_BASES[base])
+    head, _, query = name.partition("?")
+    base, _, level = head.partition("@")
+    made = variant(base)
+    if made is None:
+        raise KeyError(name)
+    table = table_at(environment, level) if level else dict(environment.table)
+    registry = nameable(environment.registry) if level else environment.registry
+    policy = settings(table, environment.strongest, cost_weight=COST_WEIGHT, **made.base)
     raw = policy.model_dump()
+    raw["choice"].update(made.choice)
     for change in filter(None, query.split("&")):
         key, _, value = change.partition("=")
         target = raw["lesson"] if key.startswith("lesson.") else raw["choice"]
         target[key.removeprefix("lesson.")] = _read(value)
-    return Sojourn(environment.registry, PolicyConfig.model_validate(raw), seed=seed)
+    return made.make(registry, PolicyConfig.model_validate(raw), seed=seed)
 
 
 def _read(text: str) -> Any:
@@ -76,13 +88,6 @@ def _read(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
-
-
-_BASES: dict[str, dict[str, Any]] = {
-    "sojourn-warm": {},
-    "sojourn-cold": {"warm": False},
-    "heuristic": {"mode": "HEURISTIC"},
-}
 
 
 def encoder(environment: Environment) -> Encoder:
@@ -137,40 +142,6 @@ def training_usd(environment: Environment) -> float:
     return _estimator(environment.name, 0.0).training_usd
 
 
-def _mean_utility(results: Sequence[EpisodeResult]) -> float:
-    return fmean(result.score - COST_WEIGHT * result.usd for result in results)
-
-
-def hand_table(environment: Environment) -> dict[str, str]:
-    """The best table over what is visible, on tuning tasks."""
-
-    def evaluate(tasks: Sequence[Task], table: Table) -> float:
-        return _mean_utility([environment.play(task, HandTable(table, environment.strongest)) for task in tasks])
-
-    return _fitted(environment, "hand-table", environment.tool_types, evaluate)
-
-
-def phase_table(environment: Environment) -> dict[str, str]:
-    """The best table over the hidden phases, on tuning tasks."""
-
-    def evaluate(tasks: Sequence[Task], table: Table) -> float:
-        oracle = PhaseOracle(table)
-        return _mean_utility([environment.play(task, oracle, reveal=oracle.reveal) for task in tasks])
-
-    return _fitted(environment, "phase-table", environment.phases, evaluate)
-
-
-def _fitted(
-    environment: Environment, name: str, keys: Sequence[str], evaluate: Callable[[Sequence[Task], Table], float]
-) -> dict[str, str]:
-    def fit() -> dict[str, str]:
-        tasks = environment.tasks(FIT_TASKS, seed=TUNING_SEEDS[-2])
-        return fit_table(environment.model_names, keys, lambda table: evaluate(tasks, table), sweeps=2)
-
-    table: dict[str, str] = remembered(f"{environment.name}/fitted/{name}", fit)
-    return table
-
-
 _RULES = {
     "random": Entry(
         lambda e, seed, _: placebos.MatchedRandom(dict.fromkeys(e.model_names, 1 / len(e.models)), seed=seed)
@@ -202,14 +173,17 @@ def _by_task_type(donors: Sequence[EpisodeResult]) -> dict[str, list[tuple[str, 
     return grouped
 
 
-_PLACEBOS = {
-    "random-matched": Entry(
-        lambda e, seed, donors: placebos.MatchedRandom(placebos.shares(_served(donors)), seed=seed), "sojourn-warm"
+_MATCHED: dict[str, Callable[[str], Entry]] = {
+    "random-matched": lambda donor: Entry(
+        lambda e, seed, donors: placebos.MatchedRandom(placebos.shares(_served(donors)), seed=seed), donor
     ),
-    "sojourns-matched": Entry(
-        lambda e, seed, donors: placebos.MatchedSojourns(_served(donors), seed=seed), "sojourn-warm"
+    "sojourns-matched": lambda donor: Entry(
+        lambda e, seed, donors: placebos.MatchedSojourns(_served(donors), seed=seed), donor
     ),
-    "transplanted": Entry(
-        lambda e, seed, donors: placebos.Transplanted(_by_task_type(donors), seed=seed), "sojourn-warm"
+    "transplanted": lambda donor: Entry(
+        lambda e, seed, donors: placebos.Transplanted(_by_task_type(donors), seed=seed), donor
     ),
 }
+"""Placebos, each made from another policy's episodes; "random-matched:escalation" names whose."""
+
+_PLACEBOS = {name: make("sojourn-warm") for name, make in _MATCHED.items()}

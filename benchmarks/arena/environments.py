@@ -7,8 +7,9 @@ is played on HELD_OUT_SEEDS, in TextWorld on other games too. The split was fixe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from types import MappingProxyType
@@ -19,7 +20,7 @@ from sojourn_server.demo import expert, models, play
 from sojourn_server.demo.babyai import TOOL_TYPES
 from sojourn_server.demo.play import Chooser, EpisodeResult, Task
 from sojourn_server.demo.service import TABLE, registry_entry
-from sojourn_server.demo.tokens import PROMPTS, Prices
+from sojourn_server.demo.tokens import PROMPTS, Prices, PromptShape
 
 TUNING_SEEDS = tuple(range(1, 11))
 HELD_OUT_SEEDS = tuple(range(101, 137))
@@ -27,11 +28,15 @@ HELD_OUT_SEEDS = tuple(range(101, 137))
 
 @dataclass(frozen=True)
 class Environment:
-    """One column of the arena. `table` is the article's heuristic for it: tool type to model class."""
+    """One column of the arena. `table` is the article's heuristic for it: tool type to model class.
+
+    `prompts` says in a word how long prompts are, `shape` exactly.
+    """
 
     name: str
     world: str
     prompts: str
+    shape: PromptShape
     models: tuple[models.ScriptedModel, ...]
     strongest: str
     cheapest: str
@@ -62,7 +67,7 @@ class Environment:
 
     def play(self, task: Task, chooser: Chooser, *, reveal: Callable[[str], None] | None = None) -> EpisodeResult:
         """Plays a task live."""
-        return play.play(task, chooser, PROMPTS[self.prompts], reveal=reveal)
+        return play.play(task, chooser, self.shape, reveal=reveal)
 
 
 def _babyai(prompts: str) -> Environment:
@@ -70,6 +75,7 @@ def _babyai(prompts: str) -> Environment:
         name=f"babyai-{prompts}",
         world="BabyAI (minigrid), third-party, with its expert bot",
         prompts=prompts,
+        shape=PROMPTS[prompts],
         models=models.MODELS,
         strongest=models.STRONGEST,
         cheapest="scripted-small-f",
@@ -78,6 +84,39 @@ def _babyai(prompts: str) -> Environment:
         tool_types=TOOL_TYPES,
         phases=expert.PHASES,
         make_tasks=lambda count, seed: play.tasks(count, seed=seed, levels=babyai.LEVELS),
+    )
+
+
+_SCALED = re.compile(r"babyai-x(?P<times>[\d.]+)(-read(?P<read>[\d.]+))?")
+
+
+def _scaled(name: str) -> Environment:
+    """BabyAI with prompts so many times the small ones, and caches that read at a multiple of the input price.
+
+    "babyai-x4-read0.5": four times, half the price; "babyai-x4" leaves cache terms as they are. Raises KeyError.
+    """
+    asked = _SCALED.fullmatch(name)
+    if asked is None:
+        raise KeyError(name)
+    times, read = float(asked["times"]), asked["read"]
+    small, roster = PROMPTS["small"], models.MODELS if read is None else _reading_at(float(read))
+    shape = PromptShape(*(round(times * t) for t in (small.base_tokens, small.growth_tokens, small.limit_tokens)))
+    levels = [replace(level, models={model.name: model for model in roster}) for level in babyai.LEVELS]
+    return replace(
+        _babyai("small"),
+        name=name,
+        prompts=f"{times:g} times the small",
+        shape=shape,
+        models=roster,
+        make_tasks=lambda count, seed: play.tasks(count, seed=seed, levels=levels),
+    )
+
+
+def _reading_at(multiplier: float) -> tuple[models.ScriptedModel, ...]:
+    """The roster, if every prompt cache read at this multiple of the input price."""
+    return tuple(
+        replace(model, prices=replace(model.prices, read_multiplier=multiplier)) if model.prices.ttl_s else model
+        for model in models.MODELS
     )
 
 
@@ -92,6 +131,7 @@ def _textworld(prompts: str) -> Environment:
         name=f"textworld-{prompts}",
         world="TextWorld's generated games, third-party, with their winning plans as expert",
         prompts=prompts,
+        shape=PROMPTS[prompts],
         models=textworld_models.MODELS,
         strongest=models.STRONGEST,
         cheapest="scripted-small-f",
@@ -114,6 +154,8 @@ def environments() -> Sequence[Environment]:
     return [world(prompts) for world in worlds for prompts in PROMPTS]
 
 
+@cache
 def by_name(name: str) -> Environment:
-    """An environment. Raises KeyError."""
-    return {environment.name: environment for environment in environments()}[name]
+    """An environment, scaled ones included. Raises KeyError."""
+    known = {environment.name: environment for environment in environments()}
+    return known[name] if name in known else _scaled(name)

@@ -78,10 +78,14 @@ def measures(cost_weight: float) -> dict[str, Callable[[Episodes], float]]:
     return {
         "score": lambda episodes: fmean(e.score for e in episodes),
         "usd": lambda episodes: fmean(e.usd for e in episodes),
+        "usd_p95": lambda episodes: sorted(e.usd for e in episodes)[int(0.95 * (len(episodes) - 1))],
         "forfeited_usd": lambda episodes: fmean(e.forfeited_usd for e in episodes),
         "utility": lambda episodes: utility(episodes, cost_weight),
         "switches_per_episode": lambda episodes: fmean(e.switches for e in episodes),
         "switches_per_solved_episode": _switches_of_solved,
+        "switches_per_25_turns": lambda episodes: (
+            25.0 * sum(e.switches for e in episodes) / sum(e.turns for e in episodes)
+        ),
         "stay_after_error": _stay_after_error,
         "next_turn_recovery": _recovery,
         "turns": lambda episodes: fmean(e.turns for e in episodes),

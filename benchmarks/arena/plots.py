@@ -27,7 +27,7 @@ def learning_curves(policies: Mapping[str, Row], path: Path, *, episodes: int) -
     axes.set_xlabel("episodes")
     axes.set_ylabel("utility of the block")
     axes.legend(loc="lower right", ncols=2)
-    _save(figure, path)
+    save(figure, path)
 
 
 def money_against_score(policies: Mapping[str, Row], path: Path) -> None:
@@ -41,10 +41,11 @@ def money_against_score(policies: Mapping[str, Row], path: Path) -> None:
     axes.set_xscale("log")
     axes.set_xlabel("USD per episode")
     axes.set_ylabel("score")
-    _save(figure, path)
+    save(figure, path)
 
 
-def _save(figure: object, path: Path) -> None:
+def save(figure: object, path: Path) -> None:
+    """Writes the current figure and closes it."""
     pyplot.tight_layout()
     pyplot.savefig(path, metadata={"Date": None})
     pyplot.close()

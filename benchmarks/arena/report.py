@@ -11,10 +11,11 @@ from rich.table import Table
 
 from benchmarks.arena import measures, plots
 from benchmarks.arena.cache import ROOT
-from benchmarks.arena.contestants import COST_WEIGHT, training_usd
+from benchmarks.arena.contestants import training_usd
 from benchmarks.arena.environments import Environment, by_name
 from benchmarks.arena.measures import Interval, Row
 from benchmarks.arena.run import Job, load
+from benchmarks.arena.tables import COST_WEIGHT
 from benchmarks.latency import where
 
 RESULT = ROOT / "benchmarks" / "results" / "arena.json"

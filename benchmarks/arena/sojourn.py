@@ -7,10 +7,10 @@ after each outcome; `tests/arena` plays the same tasks over gRPC and compares.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from sojourn.messages import decide_request, outcome_request, turn_facts
-from sojourn.v1 import router_pb2, snapshot_pb2, types_pb2
+from sojourn.messages import TurnInputs, decide_request, outcome_request, turn_facts
+from sojourn.v1 import snapshot_pb2, types_pb2
 from sojourn_server.config import (
     ChoiceSettings,
     Config,
@@ -53,17 +53,23 @@ class _Live:
 class Sojourn:
     """A chooser that decides and learns by the product's code."""
 
-    def __init__(self, models: Sequence[ModelConfig], policy: PolicyConfig, *, seed: int) -> None:
+    def __init__(
+        self,
+        models: Sequence[ModelConfig],
+        policy: PolicyConfig,
+        *,
+        seed: int,
+        make_router: Callable[..., Router] = Router,
+    ) -> None:
         """`models` is the registry; `policy` the settings, cohorts and mode included; `seed` keys the draws."""
         journal = MemoryJournal()
         config = Config(models=tuple(models), policies={DEFAULT_POLICY: policy})
         self._now_ms = START_MS
         world = load_world(journal, config, self._now_ms)
-        self.router = Router(journal, Episodes(journal, capacity=64), world=world, secret=b"arena %d" % seed)
+        self.router = make_router(journal, Episodes(journal, capacity=64), world=world, secret=b"arena %d" % seed)
         self.fold = Fold.prior(DEFAULT_POLICY, world)
         self.journal = journal
         self._learns = policy.mode != "HEURISTIC"
-        self._request = router_pb2.DecideRequest()  # the episode's key and the turn under way; owner: play()
         self._task_type = ""
         self._facts: types_pb2.TurnFacts | None = None
         self.router.use(DEFAULT_POLICY, _Live(self.fold))
@@ -75,21 +81,21 @@ class Sojourn:
 
     def choose(self, view: TurnView) -> str:
         """What the router decides."""
-        request = decide_request(
-            {
-                "tool_type": view.tool_type,
-                "error_count": view.error_count,
-                "last_error": view.last_error,
-                "prompt_tokens": view.prompt_tokens,
-                "features": view.features,
-            },
-            episode_id=self._episode_id,
-            turn_index=view.turn_index,
-        )
+        request = decide_request(self.inputs(view), episode_id=self._episode_id, turn_index=view.turn_index)
         request.context.task_type = self._task_type
         if self._facts is not None:
             request.previous_turn.CopyFrom(self._facts)
         return self.router.decide(request, self._call(view.turn_index)).model
+
+    def inputs(self, view: TurnView) -> TurnInputs:
+        """What the caller says before a turn."""
+        return {
+            "tool_type": view.tool_type,
+            "error_count": view.error_count,
+            "last_error": view.last_error,
+            "prompt_tokens": view.prompt_tokens,
+            "features": view.features,
+        }
 
     def observe(self, facts: TurnFacts) -> None:
         """Rides on the next decision, or on the outcome."""

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.arena import cache, report
-from benchmarks.arena.contestants import COST_WEIGHT, contestants, entry
+from benchmarks.arena.contestants import contestants, entry
 from benchmarks.arena.environments import HELD_OUT_SEEDS, TUNING_SEEDS, by_name
 from benchmarks.arena.policies.placebos import MatchedRandom
 from benchmarks.arena.run import Job, load, play, play_all
 from benchmarks.arena.sojourn import Sojourn
+from benchmarks.arena.tables import COST_WEIGHT
 
 ENVIRONMENT = "babyai-small"
 SEED = TUNING_SEEDS[0]

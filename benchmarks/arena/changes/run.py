@@ -16,9 +16,9 @@ from typing import NamedTuple
 from benchmarks.arena import cache
 from benchmarks.arena.changes.contestants import Faulty, make, tell
 from benchmarks.arena.changes.worlds import CHANGES, Change
-from benchmarks.arena.contestants import COST_WEIGHT, hand_table
 from benchmarks.arena.environments import Environment, by_name
 from benchmarks.arena.policies.rules import HandTable
+from benchmarks.arena.tables import COST_WEIGHT, hand_table
 from sojourn_server.demo.play import EpisodeResult
 
 KNOWING = "knowing"
