@@ -63,7 +63,7 @@ def _fixed(name: str) -> Entry:
 def sojourn(environment: Environment, seed: int, name: str) -> Sojourn:
     """Sojourn at the product's defaults, but for what its name says: "<variant>[@<table>][?<settings>]".
 
-    "sojourn-warm@right-2" is taught that table (`table_at`). "sojourn-warm?gap_scale=5&lesson.turns_cap=50" changes
+    "sojourn-warm@right-2" is taught that table (`table_at`). "sojourn-warm?floor=0&lesson.turns_cap=50" changes
     choice settings, or lesson settings behind "lesson."; values are JSON where they can be read as such.
     """
     head, _, query = name.partition("?")

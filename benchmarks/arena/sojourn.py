@@ -133,6 +133,5 @@ def settings(
     choice = ChoiceSettings(cost_weight=cost_weight, reference_model=strongest, control_share=0.0, heuristic=heuristic)
     lesson = LessonSettings()
     if not warm:
-        choice = choice.model_copy(update={"prior_evidence": 0.0})
         lesson = lesson.model_copy(update={"prior": PriorSettings(events=0)})
     return PolicyConfig(choice=choice, lesson=lesson, mode=mode, live_share=1.0)

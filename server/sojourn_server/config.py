@@ -73,11 +73,9 @@ class ChoiceSettings(Frozen):
     cost_weight: NonNegative = 1.0
     friction: NonNegative = 0.01
     utility_range: Positive = 1.0
-    gap_scale: Positive = 20.0
     floor: Annotated[float, Field(ge=0, le=0.01)] = 0.001
-    prior_evidence: NonNegative = 1000.0
-    prior_half_life: Positive = 500.0
-    phase_shrinkage: NonNegative = 50.0
+    prior_width: Positive = 0.04
+    prior_evidence: Positive = 20.0
     phase_debounce_turns: Annotated[int, Field(ge=1)] = 1
     first_review_turns: Annotated[int, Field(ge=2)] = 8
     cacheable_share: Share = 0.9
@@ -94,9 +92,10 @@ class ChoiceSettings(Frozen):
 class PriorSettings(Frozen):
     """The warm start: simulated events consistent with the heuristic's table."""
 
-    events: Annotated[int, Field(ge=0, le=100_000)] = 2_000
+    events: Annotated[int, Field(ge=0, le=100_000)] = 1_000
     base_score: Share = 0.5
     gap: Share = 0.15
+    spread: Share = 0.5
     turns: Positive = 25.0
     seed: int = 1
 
@@ -104,7 +103,7 @@ class PriorSettings(Frozen):
 class LessonSettings(Frozen):
     """What an episode teaches; another lesson rebuilds the whole fold."""
 
-    vw_options: Annotated[str, Field(pattern=r"^[-\w .=]*$")] = "-l 0.03"
+    vw_options: Annotated[str, Field(pattern=r"^[-\w .=]*$")] = "-l 0.1 --power_t 0.75"
     weight_bits: Annotated[int, Field(ge=10, le=24)] = 16
     bootstrap_share: Share = 0.5
     expected_turns: Positive | None = None

@@ -63,12 +63,12 @@ def test_the_two_sides_share_no_seed_and_no_task():
 
 def test_settings_in_a_name_reach_the_policy():
     environment = by_name(ENVIRONMENT)
-    chooser = entry(environment, "sojourn-cold?gap_scale=5&lesson.vw_options=-l 0.2").make(environment, SEED, ())
+    chooser = entry(environment, "sojourn-cold?prior_width=0.5&lesson.vw_options=-l 0.2").make(environment, SEED, ())
     assert isinstance(chooser, Sojourn)
     settings = chooser.fold.state.settings
-    assert (settings.choice.gap_scale, settings.lesson.vw_options, settings.lesson.prior.events) == (5.0, "-l 0.2", 0)
-    with pytest.raises(ValueError, match="gap_scal"):
-        entry(environment, "sojourn-cold?gap_scal=5").make(environment, SEED, ())
+    assert (settings.choice.prior_width, settings.lesson.vw_options, settings.lesson.prior.events) == (0.5, "-l 0.2", 0)
+    with pytest.raises(ValueError, match="prior_widt"):
+        entry(environment, "sojourn-cold?prior_widt=5").make(environment, SEED, ())
     with pytest.raises(KeyError):
         entry(environment, "nobody")
 

@@ -168,7 +168,8 @@ def test_a_mistake_in_the_environment_is_reported_like_one_in_the_file(
         {"floor": 0.02},
         {"floor": -0.1},
         {"utility_range": 0.0},
-        {"prior_half_life": 0.0},
+        {"prior_width": 0.0},
+        {"prior_evidence": 0.0},
         {"phase_debounce_turns": 0},
         {"first_review_turns": 1},
         {"control_share": 0.3},
@@ -199,6 +200,7 @@ def test_choice_settings_outside_their_range_are_refused(values: Mapping[str, An
         {"vw_options": "a\nb"},
         {"prior": {"events": -1}},
         {"prior": {"gap": float("nan")}},
+        {"prior": {"spread": 1.5}},
     ],
     ids=str,
 )

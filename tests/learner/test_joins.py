@@ -270,7 +270,7 @@ def test_counting_on_and_on_takes_no_more_memory_than_the_counts(workshop: Works
     (outcome,) = journal.read(0, bodies={"outcome"})
     fold = Fold.prior("default", world_at(journal, outcome.position))
     for i in range(500):
-        fold.counts.evidence_by_phase[f"{i:0100}"] = 1.0
+        fold.counts.evidence_by_phase[f"{i:0100}"].decisions = 1.0
     fold.take(outcome, journal)
     before_mib = resident_mib()
     for _ in range(500):

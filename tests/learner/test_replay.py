@@ -133,7 +133,7 @@ def _answers_differ(workshop: Workshop) -> list[str]:
 
 def test_every_recorded_answer_follows_from_its_inputs_and_the_version_it_names(open_workshop: Open):
     """The law of the journal, over some hundred decisions of a run with all that can happen in it."""
-    controls = ChoiceSettings(gap_scale=0.3, control_share=0.15, explore_share=0.2)
+    controls = ChoiceSettings(prior_width=0.5, control_share=0.15, explore_share=0.2)
     workshop = open_workshop(configured(choice=controls, live_share=0.8))
     _mixed_run(workshop)
     decisions = [record.decision.answer for record in workshop.decisions()]
@@ -147,7 +147,7 @@ def test_every_recorded_answer_follows_from_its_inputs_and_the_version_it_names(
 def test_the_law_holds_across_a_change_of_settings_and_of_the_lesson(open_workshop: Open):
     workshop = open_workshop()
     workshop.play_many(5)
-    workshop.restart(configured(choice=ChoiceSettings(gap_scale=0.1, control_share=0.0, friction=0.3)))
+    workshop.restart(configured(choice=ChoiceSettings(prior_width=1.0, control_share=0.0, friction=0.3)))
     workshop.play_many(5, first=5)
     workshop.restart(configured(lesson_settings=lesson(bootstrap_share=0.9)))
     workshop.play_many(5, first=10)
@@ -173,7 +173,7 @@ def test_choice_settings_that_the_prior_does_not_use_leave_the_fold_alone(open_w
     workshop = open_workshop()
     workshop.play_many(6)
     before = workshop.settle()
-    workshop.restart(configured(choice=ChoiceSettings(gap_scale=9.0, control_share=0.0)))
+    workshop.restart(configured(choice=ChoiceSettings(prior_width=0.02, control_share=0.0)))
     assert same(before, workshop.audience.published_versions[-1])
     assert before.version == workshop.audience.published_versions[-1].version
 

@@ -59,11 +59,12 @@ def test_a_running_mean_forgets_so_that_it_follows_a_change():
 def test_evidence_counts_decisions_and_halves_with_its_half_life_in_episodes():
     statistics = snapshot_pb2.Statistics()
     count(statistics, episode("a", "b", "a"))
-    assert (statistics.evidence, statistics.evidence_by_phase["search"]) == (3.0, 3.0)
+    evidence = statistics.evidence_by_phase["search"]
+    assert (evidence.decisions, dict(evidence.decisions_by_model)) == (3.0, {"a": 2.0, "b": 1.0})
     for _ in range(10):
         count(statistics, [])
-    assert statistics.evidence == pytest.approx(1.5)
-    assert statistics.evidence_by_phase["search"] == pytest.approx(1.5)
+    assert evidence.decisions == pytest.approx(1.5)
+    assert evidence.decisions_by_model["a"] == pytest.approx(1.0)
     assert statistics.decisions == 3
 
 
@@ -110,3 +111,10 @@ def test_names_that_clients_make_up_do_not_grow_a_snapshot_without_bound():
         )
     ]
     assert max(sizes) <= NAMES + 1
+
+
+def test_models_that_clients_make_up_in_one_phase_do_not_either():
+    statistics = snapshot_pb2.Statistics()
+    for i in range(200):
+        count(statistics, episode(f"model{i}"))
+    assert len(statistics.evidence_by_phase["search"].decisions_by_model) <= 128

@@ -52,7 +52,7 @@ def configured(
     live_share: float = 1.0,
 ) -> Config:
     """Defaults with one policy that explores, so that every model is tried; without controls."""
-    exploring = ChoiceSettings(gap_scale=0.3, control_share=0.0)
+    exploring = ChoiceSettings(prior_width=0.5, control_share=0.0)
     policy = PolicyConfig(
         lesson=lesson_settings or lesson(), choice=choice or exploring, mode=mode, live_share=live_share
     )

@@ -24,7 +24,7 @@ from tests.policy.play import Play, default_registry
 POINTS, STEP = 987, 610
 """Neighbouring Fibonacci numbers: a rank-1 lattice, off by about log(n) / n on any rectangle."""
 LATTICE_ERROR = 0.008
-FLAT = ChoiceSettings(gap_scale=0.25, floor=0.01)
+FLAT = ChoiceSettings(prior_width=1.0, floor=0.01)
 """A flat policy, so that every candidate is tried and a revisit often chooses anew."""
 THREE = Registry({n: default_registry().models[n] for n in ("deepseek-v3.2", "gpt-5", "gpt-oss-120b")})
 PHASES = ("search", "code", "search", "search", "code")

@@ -33,7 +33,7 @@ RACERS = 16
 
 def host(journal: Journal, *, knowledge: Knowledge | None = None, secret: bytes = SECRET) -> Router:
     """A decider with a cache of its own over a journal; version 0 decides."""
-    config = Config(policies={POLICY: PolicyConfig(choice=ChoiceSettings(gap_scale=0.3))})
+    config = Config(policies={POLICY: PolicyConfig(choice=ChoiceSettings(prior_width=0.5))})
     router = Router(journal, Episodes(journal, capacity=100), world=load_world(journal, config, 0), secret=secret)
     router.use(POLICY, knowledge or taught())
     return router

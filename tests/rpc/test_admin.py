@@ -24,7 +24,7 @@ INVALID = grpc.StatusCode.INVALID_ARGUMENT
 @pytest.fixture
 def config(config: Config) -> Config:
     """A policy that always takes the best utility: so sharp that prices decide."""
-    sharp = ChoiceSettings(gap_scale=1e6, floor=0.0, control_share=0.0)
+    sharp = ChoiceSettings(prior_width=1e-9, floor=0.0, control_share=0.0)
     return config.model_copy(update={"policies": {"default": PolicyConfig(choice=sharp, lesson=QUICK_LESSON)}})
 
 

@@ -17,7 +17,6 @@ import vowpalwabbit
 from benchmarks.arena.policies.features import Context
 from benchmarks.arena.policies.learning import Turn
 from sojourn_server.policy.bandit import clip, token
-from sojourn_server.policy.distribution import inverse_gap_weighting
 
 UTILITY_LOW, UTILITY_HIGH = -1.0, 1.0
 _raw = pylibvw.vw
@@ -37,7 +36,7 @@ class VowpalBandit:
     ) -> None:
         """The gap multiplier after n learned turns is `gap_scale` * sqrt(n); `floor` is the least probability.
 
-        `options` are VW's, such as "--coin" for coin betting. All defaults are the server's. `seed` >= 0.
+        `options` are VW's, such as "--coin" for coin betting. `seed` >= 0.
         """
         self._models = tuple(models)
         self._random = np.random.default_rng(seed)
@@ -72,6 +71,16 @@ class VowpalBandit:
         costs = [example.get_partial_prediction() for example in examples[1:]]
         _raw._finish_example_multi_ex(self._workspace, examples)
         return [UTILITY_HIGH - cost * (UTILITY_HIGH - UTILITY_LOW) for cost in costs]
+
+
+def inverse_gap_weighting(utilities: Sequence[float], *, gamma: float, floor: float) -> list[float]:
+    """Probabilities that sum to 1: max(floor, 1 / (K + gamma * gap)) each, the rest to the best (the first of ties)."""
+    best = max(range(len(utilities)), key=utilities.__getitem__)
+    top = utilities[best]
+    probabilities = [max(floor, 1.0 / (len(utilities) + gamma * (top - u))) for u in utilities]
+    probabilities[best] = 0.0
+    probabilities[best] = 1.0 - sum(probabilities)
+    return probabilities
 
 
 def _cost(utility: float) -> float:

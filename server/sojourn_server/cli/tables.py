@@ -158,7 +158,7 @@ def policy_views(found: admin_pb2.GetPolicyResponse) -> Iterator[Table]:
     rows = [
         (
             p or "(none)",
-            f"{counts.evidence_by_phase.get(p, 0.0):.1f}",
+            f"{counts.evidence_by_phase[p].decisions:.1f}",
             number(lengths[p].mean, 1) if p in lengths else "-",
         )
         for p in phases

@@ -2,7 +2,9 @@
 
 Each event shows one candidate, drawn uniformly, in one of the table's situations. The table's choice is scored at an
 honest base; every other candidate lies below it by a gap, plus whatever money it would save there, so that at list
-prices the *utility* of the table's choice leads by the gap. The same settings and models give the same prior.
+prices the *utility* of the table's choice leads by the gap. Each event is taught twice, as far above its value as
+below: real outcomes scatter like that, and Vowpal Wabbit's steps, which shrink with the squared errors seen, then start
+as small as after so many real outcomes. The same settings and models give the same prior.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ _LOG_PROMPT_RANGE = (log(1_500.0), log(60_000.0))  # of the simulated prompts, i
 
 
 def teach_prior(bandit: Bandit, settings: PolicySettings, models: Sequence[Model]) -> None:
-    """Teaches `settings.lesson.prior.events` events about these models, in a fixed order."""
+    """Teaches `settings.lesson.prior.events` events, two examples each, about these models, in a fixed order."""
     prior, choice = settings.lesson.prior, settings.choice
     if not models:
         return
@@ -37,13 +39,10 @@ def teach_prior(bandit: Bandit, settings: PolicySettings, models: Sequence[Model
         lead = 0.0
         if models[index] is not tabled:
             lead = prior.gap + _saving(models[index], tabled, prompt_tokens, settings)
-        bandit.learn(
-            _shared(kind, language, prompt_tokens, choice),
-            actions,
-            index,
-            score=prior.base_score - lead,
-            turns_to_go=prior.turns,
-        )
+        shared = _shared(kind, language, prompt_tokens, choice)
+        for side in (1.0 + prior.spread, 1.0 - prior.spread):
+            score, turns_to_go = prior.base_score - lead + side - 1.0, prior.turns * side
+            bandit.learn(shared, actions, index, score=score, turns_to_go=turns_to_go)
 
 
 def _shared(kind: str, language: str, prompt_tokens: float, choice: ChoiceSettings) -> str:

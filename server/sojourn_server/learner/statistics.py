@@ -6,7 +6,7 @@ remember about `_MEMORY` values.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby, pairwise
 from statistics import median
 
@@ -17,6 +17,7 @@ from sojourn_server.learner.credit import Lesson, PlayedTurn
 _MEMORY = 500.0
 _SUCCESS = 0.5
 _MOST_NAMES = 512
+_MOST_MODELS_OF_A_PHASE = 128
 _LONGEST = 2**31 - 1  # turns that the message's field can hold
 Statistics = snapshot_pb2.Statistics
 
@@ -49,14 +50,14 @@ def count_episode(
     """Counts an ended episode that was learned."""
     _decay(statistics, 0.5 ** (1.0 / lesson.evidence_half_life_episodes))
     for learned in lessons:
-        phase = learned.turn.decision.answer.phase
-        statistics.evidence += 1.0
-        statistics.evidence_by_phase[phase] += 1.0
+        evidence = statistics.evidence_by_phase[learned.turn.decision.answer.phase]
+        evidence.decisions += 1.0
+        if not learned.level_only:
+            evidence.decisions_by_model[learned.turn.served] += 1.0
     statistics.episodes += 1
     statistics.decisions += len(lessons)
     add(statistics.score, score)
-    _bound(statistics.evidence_by_phase)
-    _bound(statistics.turns_by_model)
+    _bound(statistics)
     _count_sojourns(statistics, turns)
     _count_tokens(statistics, turns)
     if score >= _SUCCESS and turns:
@@ -68,16 +69,30 @@ def count_episode(
 
 
 def _decay(statistics: Statistics, factor: float) -> None:
-    statistics.evidence *= factor
-    for counts in (statistics.evidence_by_phase, statistics.turns_by_model):
+    evidence = statistics.evidence_by_phase.values()
+    for known in evidence:
+        known.decisions *= factor
+    for counts in (statistics.turns_by_model, *(known.decisions_by_model for known in evidence)):
         for key in list(counts):
             counts[key] *= factor
 
 
-def _bound(counts: MutableMapping[str, float]) -> None:
+def _bound(statistics: Statistics) -> None:
     """Clients name phases and models as they like: the least counted names make room for new ones."""
-    for name in sorted(counts, key=lambda n: (counts[n], n))[: max(len(counts) - _MOST_NAMES, 0)]:
-        del counts[name]
+    phases, models = statistics.evidence_by_phase, statistics.turns_by_model
+    for phase in _surplus({name: known.decisions for name, known in phases.items()}, most=_MOST_NAMES):
+        del phases[phase]
+    for model in _surplus(models, most=_MOST_NAMES):
+        del models[model]
+    for known in phases.values():
+        for model in _surplus(known.decisions_by_model, most=_MOST_MODELS_OF_A_PHASE):
+            del known.decisions_by_model[model]
+
+
+def _surplus(counts: Mapping[str, float], *, most: int) -> list[str]:
+    """The least counted names beyond `most`."""
+    excess = len(counts) - most
+    return sorted(counts, key=lambda name: (counts[name], name))[:excess] if excess > 0 else []
 
 
 def _count_sojourns(statistics: Statistics, turns: Sequence[PlayedTurn]) -> None:

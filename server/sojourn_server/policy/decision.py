@@ -70,7 +70,8 @@ def _distribution(
         return [1.0], [None]
     if turn.assignment.cohort == LEARNED:
         appraisals = appraise(turn, offers, knowledge, settings)
-        return distribution(turn, appraisals, knowledge, settings), appraisals
+        within = distribution(turn, offers, appraisals, statistics=knowledge.statistics, settings=settings)
+        return within, appraisals
     index = _tabled(turn, offers, settings)
     explore = settings.explore_share if turn.assignment.cohort == HEURISTIC else 0.0
     tabled = point(len(offers), index)

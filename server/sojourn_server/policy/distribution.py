@@ -1,16 +1,18 @@
 """From utilities to a distribution, from a distribution to a choice, from a choice to its exact propensity.
 
-Inverse-gap weighting (Abe and Long 1999; Foster and Rakhlin 2020): a candidate whose utility lies `gap` below the
-best gets 1 / (K + gamma * gap), the best gets the rest. Candidates are laid on [0, 1) in the order of their names,
-each owning a cell as wide as its probability, and one draw picks a cell. Since the draw is shared by all decisions
-of an (episode, phase), an earlier choice leaves it inside `surviving`; the propensity of a choice given that past is
-|cell & surviving| / |surviving|, and these propensities multiply to the exact probability of the episode.
+Probability matching (Thompson 1933): a candidate is chosen about as often as it is believed to be the best. Each
+utility is believed normal, as wide as its evidence is thin; a candidate weighs its chance to beat the best guess, the
+best guess its chance to withstand its closest rival: exact for two candidates, and one formula for more. Candidates
+are laid on [0, 1) in the order of their names, each owning a cell as wide as its probability, and one draw picks a
+cell. Since the draw is shared by all decisions of an (episode, phase), an earlier choice leaves it inside `surviving`;
+the propensity of a choice given that past is |cell & surviving| / |surviving|, and these propensities multiply to the
+exact probability of the episode.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from math import isfinite
+from collections.abc import Sequence
+from math import erfc, isfinite, sqrt
 from typing import NamedTuple
 
 
@@ -42,22 +44,35 @@ class Sample(NamedTuple):
     surviving: Interval
 
 
-def inverse_gap_weighting(utilities: Sequence[float], *, gamma: float, floor: float) -> list[float]:
+def probability_matching(utilities: Sequence[float], widths: Sequence[float], *, floor: float) -> list[float]:
     """Probabilities, one per utility (K >= 1), each >= floor (at most 1 / K), summing to 1.
 
-    `gamma` >= 0 multiplies gaps that are already divided by the utility range; 0 is uniform.
-    Ties for the best go to the first. Raises ValueError if a utility is not finite.
+    `widths` > 0 are the standard deviations of the beliefs about the utilities. Ties for the best go to the first.
+    Raises ValueError if a utility is not finite.
     """
     if not all(map(isfinite, utilities)):
         raise ValueError(f"utilities must be finite, are {list(utilities)}")
     count = len(utilities)
-    floor = min(floor, 1.0 / count)
+    if count == 1:
+        return [1.0]
     best = max(range(count), key=utilities.__getitem__)
-    top = utilities[best]
-    probabilities = [max(floor, 1.0 / (count + gamma * (top - u))) for u in utilities]
-    probabilities[best] = 0.0
-    probabilities[best] = 1.0 - sum(probabilities)
-    return probabilities
+    top, width = utilities[best], widths[best]
+    chances = [
+        0.5 * erfc((top - u) / sqrt(2.0 * (w * w + width * width))) for u, w in zip(utilities, widths, strict=True)
+    ]
+    chances[best] = 0.0
+    chances[best] = 1.0 - max(chances)
+    floor = min(floor, 1.0 / count)
+    share = (1.0 - count * floor) / sum(chances)
+    return [floor + share * chance for chance in chances]
+
+
+def width(evidence: float, *, prior_width: float, prior_evidence: float) -> float:
+    """Standard deviation of a belief after `evidence` >= 0 decisions, where the prior is worth `prior_evidence` > 0.
+
+    The posterior of a normal mean: prior_width * sqrt(prior_evidence / (prior_evidence + evidence)).
+    """
+    return prior_width * sqrt(prior_evidence / (prior_evidence + evidence))
 
 
 def point(count: int, index: int) -> list[float]:
@@ -84,29 +99,3 @@ def sample(probabilities: Sequence[float], draw: float, surviving: Interval) -> 
             return Sample(index, cell, remaining.width / surviving.width, remaining)
         low = high
     raise ValueError(f"no cell holds the draw {draw}: probabilities {list(probabilities)}")
-
-
-def gap_multiplier(evidence: float, *, scale: float) -> float:
-    """gamma = scale * sqrt(evidence), >= 0: exploration narrows as evidence grows."""
-    return float(scale * max(evidence, 0.0) ** 0.5)
-
-
-def effective_evidence(
-    phase: str,
-    by_phase: Mapping[str, float],
-    total: float,
-    *,
-    shrinkage: float,
-    prior_evidence: float,
-    prior_half_life: float,
-) -> float:
-    """Decisions that a phase may count on: its own, shrunk to the mean phase, plus the prior's, which fades.
-
-    `own` counts fully once it is large beside `shrinkage`; the prior stands for `prior_evidence` decisions and
-    halves with every `prior_half_life` real ones.
-    """
-    own = by_phase.get(phase, 0.0)
-    mean = total / len(by_phase) if by_phase else 0.0
-    weight = own / (own + shrinkage) if own > 0 else 0.0
-    real = weight * own + (1.0 - weight) * mean
-    return float(real + prior_evidence * 0.5 ** (real / prior_half_life))

@@ -1,20 +1,22 @@
 """The learned policy: scores, money and utility of each candidate, and the distribution over them.
 
-utility = score - cost_weight * expected USD - friction * [candidate is not the incumbent]. Utilities are divided by
-the configured range before the gap, or the cost weight would silently change how much is explored.
+utility = score - cost_weight * expected USD - friction * [candidate is not the incumbent]. Beliefs are as wide as a
+configured share of the utility range, or the cost weight would silently change how much is explored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from sojourn.v1 import snapshot_pb2
 from sojourn_server.config import ChoiceSettings
 from sojourn_server.policy import money
 from sojourn_server.policy.bandit import action_line, shared_line
-from sojourn_server.policy.distribution import effective_evidence, gap_multiplier, inverse_gap_weighting
+from sojourn_server.policy.distribution import probability_matching, width
 from sojourn_server.policy.turn import Offer, Turn
+
+_NO_DECISIONS: Mapping[str, float] = {}
 
 
 class Knowledge(Protocol):
@@ -84,20 +86,22 @@ def appraise(turn: Turn, offers: Sequence[Offer], knowledge: Knowledge, settings
 
 
 def distribution(
-    turn: Turn, appraisals: Sequence[Appraisal], knowledge: Knowledge, settings: ChoiceSettings
+    turn: Turn,
+    offers: Sequence[Offer],
+    appraisals: Sequence[Appraisal],
+    *,
+    statistics: snapshot_pb2.Statistics,
+    settings: ChoiceSettings,
 ) -> list[float]:
-    """Inverse-gap weighting over the appraised utilities, narrower as the phase's evidence grows."""
-    statistics = knowledge.statistics
-    evidence = effective_evidence(
-        turn.phase,
-        statistics.evidence_by_phase,
-        statistics.evidence,
-        shrinkage=settings.phase_shrinkage,
-        prior_evidence=settings.prior_evidence,
-        prior_half_life=settings.prior_half_life,
-    )
-    gamma = gap_multiplier(evidence, scale=settings.gap_scale) / settings.utility_range
-    return inverse_gap_weighting([a.utility for a in appraisals], gamma=gamma, floor=settings.floor)
+    """Probability matching over the appraised utilities; a belief narrows as (phase, candidate) gathers evidence."""
+    evidence = statistics.evidence_by_phase.get(turn.phase)
+    decisions = evidence.decisions_by_model if evidence is not None else _NO_DECISIONS
+    prior_width, prior_evidence = settings.prior_width * settings.utility_range, settings.prior_evidence
+    widths = [
+        width(decisions.get(offer.model.name, 0.0), prior_width=prior_width, prior_evidence=prior_evidence)
+        for offer in offers
+    ]
+    return probability_matching([a.utility for a in appraisals], widths, floor=settings.floor)
 
 
 def _rates(

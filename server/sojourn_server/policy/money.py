@@ -81,7 +81,7 @@ def mixed_rates(rates: Sequence[Rates], shares: Sequence[float]) -> Rates:
 def turn_usd(rate: Rates, *, prompt_tokens: float, warm_tokens: float) -> float:
     """USD of one turn of which `warm_tokens` (at most the prompt) are read from the cache."""
     cached_read_usd, cache_write_usd, reply_usd = rate
-    warm = warm_tokens if warm_tokens < prompt_tokens else prompt_tokens
+    warm = min(warm_tokens, prompt_tokens)
     return warm * cached_read_usd + (prompt_tokens - warm) * cache_write_usd + reply_usd
 
 

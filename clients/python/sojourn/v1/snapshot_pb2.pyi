@@ -55,13 +55,13 @@ class TurnsSample(google.protobuf.message.Message):
 global___TurnsSample = TurnsSample
 
 @typing.final
-class Statistics(google.protobuf.message.Message):
-    """What the policy counts beside its regressions."""
+class Evidence(google.protobuf.message.Message):
+    """What was learned in a phase."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     @typing.final
-    class EvidenceByPhaseEntry(google.protobuf.message.Message):
+    class DecisionsByModelEntry(google.protobuf.message.Message):
         DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
         KEY_FIELD_NUMBER: builtins.int
@@ -74,6 +74,48 @@ class Statistics(google.protobuf.message.Message):
             key: builtins.str = ...,
             value: builtins.float = ...,
         ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    DECISIONS_FIELD_NUMBER: builtins.int
+    DECISIONS_BY_MODEL_FIELD_NUMBER: builtins.int
+    decisions: builtins.float
+    """Learned decisions, decayed by the half-life in episodes."""
+    @property
+    def decisions_by_model(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:
+        """Those that taught about a candidate, by the model that served, decayed likewise."""
+
+    def __init__(
+        self,
+        *,
+        decisions: builtins.float = ...,
+        decisions_by_model: collections.abc.Mapping[builtins.str, builtins.float] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["decisions", b"decisions", "decisions_by_model", b"decisions_by_model"]) -> None: ...
+
+global___Evidence = Evidence
+
+@typing.final
+class Statistics(google.protobuf.message.Message):
+    """What the policy counts beside its regressions."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class EvidenceByPhaseEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> global___Evidence: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: global___Evidence | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
         def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
 
     @typing.final
@@ -163,7 +205,6 @@ class Statistics(google.protobuf.message.Message):
         def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
 
     EVIDENCE_BY_PHASE_FIELD_NUMBER: builtins.int
-    EVIDENCE_FIELD_NUMBER: builtins.int
     EPISODES_FIELD_NUMBER: builtins.int
     DECISIONS_FIELD_NUMBER: builtins.int
     SOJOURN_TURNS_BY_PHASE_FIELD_NUMBER: builtins.int
@@ -174,15 +215,13 @@ class Statistics(google.protobuf.message.Message):
     PROGRESSIVE_LOSS_FIELD_NUMBER: builtins.int
     SCORE_FIELD_NUMBER: builtins.int
     JOINS_FIELD_NUMBER: builtins.int
-    evidence: builtins.float
-    """Learned decisions over all phases, decayed likewise."""
     episodes: builtins.int
     """Episodes learned."""
     decisions: builtins.int
     """Decisions learned."""
     @property
-    def evidence_by_phase(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:
-        """Learned decisions per phase, decayed by the half-life in episodes."""
+    def evidence_by_phase(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, global___Evidence]:
+        """Evidence by phase."""
 
     @property
     def sojourn_turns_by_phase(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, global___RunningMean]:
@@ -219,8 +258,7 @@ class Statistics(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        evidence_by_phase: collections.abc.Mapping[builtins.str, builtins.float] | None = ...,
-        evidence: builtins.float = ...,
+        evidence_by_phase: collections.abc.Mapping[builtins.str, global___Evidence] | None = ...,
         episodes: builtins.int = ...,
         decisions: builtins.int = ...,
         sojourn_turns_by_phase: collections.abc.Mapping[builtins.str, global___RunningMean] | None = ...,
@@ -233,7 +271,7 @@ class Statistics(google.protobuf.message.Message):
         joins: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["progressive_loss", b"progressive_loss", "prompt_growth_tokens", b"prompt_growth_tokens", "score", b"score"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["decisions", b"decisions", "episodes", b"episodes", "evidence", b"evidence", "evidence_by_phase", b"evidence_by_phase", "joins", b"joins", "output_tokens_by_model", b"output_tokens_by_model", "progressive_loss", b"progressive_loss", "prompt_growth_tokens", b"prompt_growth_tokens", "score", b"score", "sojourn_turns_by_phase", b"sojourn_turns_by_phase", "successful_turns_by_task_type", b"successful_turns_by_task_type", "turns_by_model", b"turns_by_model"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["decisions", b"decisions", "episodes", b"episodes", "evidence_by_phase", b"evidence_by_phase", "joins", b"joins", "output_tokens_by_model", b"output_tokens_by_model", "progressive_loss", b"progressive_loss", "prompt_growth_tokens", b"prompt_growth_tokens", "score", b"score", "sojourn_turns_by_phase", b"sojourn_turns_by_phase", "successful_turns_by_task_type", b"successful_turns_by_task_type", "turns_by_model", b"turns_by_model"]) -> None: ...
 
 global___Statistics = Statistics
 
