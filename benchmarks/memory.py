@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument("--warm-up", type=int, default=125_000)
     given = parser.parse_args()
     configure_logs("error", "json")
+    place = where(f"python -m benchmarks.memory --decisions {given.decisions} --warm-up {given.warm_up}")
     template = request(held=False).SerializeToString()
     block, samples = list[float](), list[tuple[int, float]]()
     with tempfile.TemporaryDirectory() as directory:
@@ -78,7 +79,7 @@ def main() -> None:
         "resident_mib": samples,
         "growth_mib": round(samples[-1][1] - samples[0][1], 1),
         "learned_up_to": version,
-        **where(f"python -m benchmarks.memory --decisions {given.decisions} --warm-up {given.warm_up}"),
+        **place,
     }
     print(json.dumps(result, indent=2))
     if given.decisions >= 1_000_000:
