@@ -211,6 +211,19 @@ def test_rolling_back_gives_the_predictions_of_that_version_and_learns_on_from_t
     assert same(learned_on, workshop.audience.published_versions[-1])
 
 
+def test_decisions_that_were_rolled_back_are_not_learned_by_an_outcome_that_comes_later(workshop: Workshop):
+    """Rolling back to p leaves out (p, here], also of episodes that are still open."""
+    workshop.play("before", 1)
+    good = workshop.settle()
+    workshop.decide("straddles", tool_type="search")
+    position = workshop.admin.roll_back(POLICY, good.version, workshop.call())
+    workshop.wait_for(lambda: workshop.audience.published_versions[-1].version >= position)
+    workshop.end("straddles", 0.0)
+    settled = workshop.settle()
+    assert settled.statistics.joins["no_decisions"] == 1
+    assert predictions(settled) == predictions(good)
+
+
 @pytest.mark.parametrize("keep_snapshots", [1, 50])
 def test_rolling_back_needs_no_stored_snapshot(open_workshop: Open, keep_snapshots: int):
     """To the untaught prior, and to a version between two publications."""

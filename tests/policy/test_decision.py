@@ -200,6 +200,23 @@ def test_must_stay_keeps_the_incumbent_for_sure_and_says_so():
     assert_held(play.ask(9, tool_type="code", constraints=stay), play.episode.now.incumbent, pb.REASON_MUST_STAY)
 
 
+def test_must_stay_needs_no_words():
+    play = Play()
+    play.ask(0, tool_type="search")
+    (choice,) = reasons([play.ask(1, tool_type="code", constraints=pb.Constraints(must_stay_because=""))])
+    assert choice == "MUST_STAY"
+
+
+def test_utilities_are_divided_by_their_range_before_the_gap():
+    """Twice the range is as half the gap's scale: neither changes what is best, only how sharply it is chosen."""
+    request = asked(0, tool_type="search", prompt_tokens=9_000)
+    half = ChoiceSettings().gap_scale / 2
+    settings = (ChoiceSettings(utility_range=2.0), ChoiceSettings(gap_scale=half), ChoiceSettings())
+    wide, blunt, plain = (Play(settings=given).choose(request) for given in settings)
+    assert wide.probabilities == pytest.approx(blunt.probabilities)
+    assert max(wide.probabilities) < max(plain.probabilities)
+
+
 def test_must_stay_cannot_keep_an_incumbent_that_may_not_serve():
     play = started(registry=TRIO)
     stay = pb.Constraints(must_stay_because="open tool call", deny=[play.episode.now.incumbent])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from benchmarks.memory import resident_mib
@@ -234,3 +236,19 @@ def test_a_caller_that_refused_a_switch_has_not_begun_a_new_sojourn():
     play.report(1, served_model=first)
     turn = play.turn(asked(2, tool_type="code"))
     assert (turn.incumbent, turn.sojourn_turns) == (first, 2)
+
+
+def test_what_is_known_of_a_phases_draw_only_ever_narrows():
+    """Three visits to search with other phases between, then a hold, whose cell is everything."""
+    flat = ChoiceSettings(gap_scale=0.05, floor=0.01)
+    play, known = Play(settings=flat, phase_draws=0.45), [UNIT]
+    for turn, (kind, weight) in enumerate([("search", 0.0), ("code", 0.0), ("search", 40.0), ("code", 0.0)]):
+        play.ask(turn, tool_type=kind, prompt_tokens=60_000, cost_weight=weight)
+        known.append(play.episode.interval("search"))
+    for turn, weight in ((4, 4.0), (5, 4.0)):
+        choice = play.ask(turn, tool_type="search", prompt_tokens=2_000, cost_weight=weight)
+        known.append(play.episode.interval("search"))
+    assert choice.cell == UNIT
+    for earlier, later in pairwise(known):
+        assert later == later.intersect(earlier)
+    assert known[-1].width < known[1].width

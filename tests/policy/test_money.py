@@ -173,3 +173,8 @@ def test_friction_is_charged_to_all_but_the_incumbent():
         assert appraisal is not None
         friction = 0.0 if offer.model.name == play.episode.now.incumbent else play.settings.friction
         assert appraisal.utility == pytest.approx(appraisal.score - friction)
+
+
+def test_a_prompt_that_became_shorter_than_what_is_cached_is_read_whole_from_the_cache():
+    rate = rates(Model.of(model("a")), 0.0)
+    assert turn_usd(rate, prompt_tokens=1_000, warm_tokens=50_000) == pytest.approx(1_000 * rate.cached_read_usd)
