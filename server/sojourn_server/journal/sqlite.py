@@ -26,8 +26,8 @@ Record = journal_pb2.JournalRecord
 SCHEMA_VERSION = 1
 MAX_GROUP = 512
 CHECKPOINT_PAGES = 16_000
-"""Pages of log (64 MiB) that a commit carries over into the file. All wait for its syncs: at SQLite's 1,000 pages, every
-350 decisions."""
+"""Pages of log (64 MiB) that a commit carries over into the file. All wait for its syncs: at SQLite's 1,000 pages, that
+would be every 350 decisions."""
 PAST_EPISODE = b"\x7f"
 """Sorts behind the letters that follow an episode's key."""
 _SCHEMA = """
