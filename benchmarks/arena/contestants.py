@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -19,9 +18,8 @@ from benchmarks.arena.policies.learning import PerEpisode, PerTurn
 from benchmarks.arena.policies.policy_gradient import SoftmaxPolicy
 from benchmarks.arena.policies.rules import Escalation, HandTable, MtrouterRules, PhaseOracle
 from benchmarks.arena.policies.vowpal import VowpalBandit
-from benchmarks.arena.sojourn import Sojourn, settings
+from benchmarks.arena.sojourn import Sojourn, changed, settings
 from benchmarks.arena.tables import COST_WEIGHT, hand_table, nameable, phase_table, table_at
-from sojourn_server.config import PolicyConfig
 from sojourn_server.demo.choosers import NeverSwitch
 from sojourn_server.demo.play import Chooser, EpisodeResult
 
@@ -63,8 +61,8 @@ def _fixed(name: str) -> Entry:
 def sojourn(environment: Environment, seed: int, name: str) -> Sojourn:
     """Sojourn at the product's defaults, but for what its name says: "<variant>[@<table>][?<settings>]".
 
-    "sojourn-warm@right-2" is taught that table (`table_at`). "sojourn-warm?floor=0&lesson.turns_cap=50" changes
-    choice settings, or lesson settings behind "lesson."; values are JSON where they can be read as such.
+    "sojourn-warm@right-2" is taught that table (`table_at`), "sojourn-warm?floor=0&lesson.turns_cap=50" changes
+    settings (`changed`).
     """
     head, _, query = name.partition("?")
     base, _, level = head.partition("@")
@@ -74,20 +72,8 @@ def sojourn(environment: Environment, seed: int, name: str) -> Sojourn:
     table = table_at(environment, level) if level else dict(environment.table)
     registry = nameable(environment.registry) if level else environment.registry
     policy = settings(table, environment.strongest, cost_weight=COST_WEIGHT, **made.base)
-    raw = policy.model_dump()
-    raw["choice"].update(made.choice)
-    for change in filter(None, query.split("&")):
-        key, _, value = change.partition("=")
-        target = raw["lesson"] if key.startswith("lesson.") else raw["choice"]
-        target[key.removeprefix("lesson.")] = _read(value)
-    return made.make(registry, PolicyConfig.model_validate(raw), seed=seed)
-
-
-def _read(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+    policy = policy.model_copy(update={"choice": policy.choice.model_copy(update=made.choice)})
+    return made.make(registry, changed(policy, query), seed=seed)
 
 
 def encoder(environment: Environment) -> Encoder:

@@ -36,10 +36,13 @@ def interval(values: Sequence[float]) -> Interval:
     return Interval(fmean(values), float(stats.t.ppf(0.975, count - 1)) * stdev(values) / sqrt(count))
 
 
+_NOISE = 1e-12  # of floating point; a spread below it is none
+
+
 def p_value(differences: Sequence[float]) -> float:
     """Two-sided p of a paired t test that the mean difference is 0; 1 where nothing differs. At least two seeds."""
-    if stdev(differences) == 0.0:
-        return 1.0 if differences[0] == 0.0 else 0.0
+    if stdev(differences) < _NOISE:
+        return 1.0 if abs(differences[0]) < _NOISE else 0.0
     return float(stats.ttest_1samp(differences, 0.0).pvalue)
 
 

@@ -45,7 +45,7 @@ def money_against_score(policies: Mapping[str, Row], path: Path) -> None:
 
 
 def save(figure: object, path: Path) -> None:
-    """Writes the current figure and closes it."""
+    """Writes the current figure; no date, so that equal figures are equal files."""
     pyplot.tight_layout()
     pyplot.savefig(path, metadata={"Date": None})
     pyplot.close()

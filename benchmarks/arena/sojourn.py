@@ -7,7 +7,9 @@ after each outcome; `tests/arena` plays the same tasks over gRPC and compares.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from sojourn.messages import TurnInputs, decide_request, outcome_request, turn_facts
 from sojourn.v1 import snapshot_pb2, types_pb2
@@ -135,3 +137,26 @@ def settings(
     if not warm:
         lesson = lesson.model_copy(update={"prior": PriorSettings(events=0)})
     return PolicyConfig(choice=choice, lesson=lesson, mode=mode, live_share=1.0)
+
+
+def changed(policy: PolicyConfig, query: str) -> PolicyConfig:
+    """A policy with some settings changed: "floor=0&lesson.turns_cap=50&lesson.prior.events=500".
+
+    Keys are choice settings, or lesson settings behind "lesson."; values are JSON where they can be read as such.
+    """
+    raw = policy.model_dump()
+    for change in filter(None, query.split("&")):
+        key, _, value = change.partition("=")
+        *path, last = (key if key.startswith("lesson.") else f"choice.{key}").split(".")
+        target = raw
+        for step in path:
+            target = target[step]
+        target[last] = _read(value)
+    return PolicyConfig.model_validate(raw)
+
+
+def _read(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -207,11 +207,11 @@ def test_must_stay_needs_no_words():
     assert choice == "MUST_STAY"
 
 
-def test_utilities_are_divided_by_their_range_before_the_gap():
-    """Twice the range is as half the gap's scale: neither changes what is best, only how sharply it is chosen."""
+def test_beliefs_are_as_wide_as_their_share_of_the_utility_range():
+    """Twice the range is as twice the width: neither changes what is best, only how sharply it is chosen."""
     request = asked(0, tool_type="search", prompt_tokens=9_000)
-    half = ChoiceSettings().gap_scale / 2
-    settings = (ChoiceSettings(utility_range=2.0), ChoiceSettings(gap_scale=half), ChoiceSettings())
+    double = ChoiceSettings().prior_width * 2
+    settings = (ChoiceSettings(utility_range=2.0), ChoiceSettings(prior_width=double), ChoiceSettings())
     wide, blunt, plain = (Play(settings=given).choose(request) for given in settings)
     assert wide.probabilities == pytest.approx(blunt.probabilities)
     assert max(wide.probabilities) < max(plain.probabilities)

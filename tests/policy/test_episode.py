@@ -240,7 +240,7 @@ def test_a_caller_that_refused_a_switch_has_not_begun_a_new_sojourn():
 
 def test_what_is_known_of_a_phases_draw_only_ever_narrows():
     """Three visits to search with other phases between, then a hold, whose cell is everything."""
-    flat = ChoiceSettings(gap_scale=0.05, floor=0.01)
+    flat = ChoiceSettings(prior_width=2.0, floor=0.01)
     play, known = Play(settings=flat, phase_draws=0.45), [UNIT]
     for turn, (kind, weight) in enumerate([("search", 0.0), ("code", 0.0), ("search", 40.0), ("code", 0.0)]):
         play.ask(turn, tool_type=kind, prompt_tokens=60_000, cost_weight=weight)

@@ -2,7 +2,8 @@
 
 Its parts, in order: one-hot of the task type, one-hot of the tool type, one-hot of the model of the turn before,
 severity of the newest error, and log-scaled numbers (turn index, errors so far, prompt tokens); the last entry is
-the constant 1. With `crossed`, the one-hot of task type x tool type comes first.
+the constant 1. With `crossed`, the one-hot of task type x tool type comes first; the caller's own numbers, where
+their names are announced, come before the log-scaled ones.
 """
 
 from __future__ import annotations
@@ -32,11 +33,17 @@ class Encoder:
     """Contexts to vectors, for a known roster of models and known task and tool types."""
 
     def __init__(
-        self, models: Sequence[str], *, task_types: Sequence[str], tool_types: Sequence[str], crossed: bool = False
+        self,
+        models: Sequence[str],
+        *,
+        task_types: Sequence[str],
+        tool_types: Sequence[str],
+        crossed: bool = False,
+        numbers: Sequence[str] = (),
     ) -> None:
         """Names must differ within each list. `crossed` adds a feature for each pair of task and tool type.
 
-        It is off by default: on BabyAI it made LinUCB learn more slowly.
+        It is off by default: on BabyAI it made LinUCB learn more slowly. `numbers` are names of the view's features.
         """
         self.models = tuple(models)
         names: list[object] = [(task, tool) for task in task_types for tool in tool_types] if crossed else []
@@ -44,6 +51,8 @@ class Encoder:
         names += [("tool", tool) for tool in tool_types]
         names += [("previous", model) for model in models]
         names += [("last_error", severity) for severity in SEVERITIES]
+        names += [("number", number) for number in numbers]
+        self._numbers = tuple(numbers)
         self._place = {name: place for place, name in enumerate(names)}
         self._is_crossed = crossed
         self.size = len(names) + 4
@@ -60,5 +69,7 @@ class Encoder:
             vector[self._place["previous", previous]] = 1.0
         if view.last_error != "NONE":
             vector[self._place["last_error", view.last_error]] = 1.0
+        for number in self._numbers:
+            vector[self._place["number", number]] = view.features.get(number, 0.0)
         vector[-4:] = log1p(view.turn_index) / 4, log1p(view.error_count) / 2, log1p(view.prompt_tokens) / 10, 1.0
         return vector

@@ -31,8 +31,13 @@ class ParetoRouter:
         alpha: float = 0.01,
         forgetting: float = 0.997,
         cost_penalty: float = 0.0,
+        reward_low: float = REWARD_LOW,
     ) -> None:
-        """`alpha` (exploration) and `forgetting` (per decision) default to the package's own. `seed` >= 0."""
+        """`alpha` (exploration) and `forgetting` (per decision) default to the package's own. `seed` >= 0.
+
+        Utilities below `reward_low` (<= -1) or above 1 are clipped; the package learns in whatever scale it is given.
+        """
+        self._reward_low = reward_low
         self._encoder = encoder
         self._registry = {model: _registered(prices[model]) for model in encoder.models}
         self._router = BanditRouter.create(
@@ -40,7 +45,7 @@ class ParetoRouter:
             priors="none",
             feature_service=FeatureService.for_precomputed(encoder.size),
             bandit_seed=seed,
-            config=RouterConfig(reward_min=REWARD_LOW, reward_max=REWARD_HIGH),
+            config=RouterConfig(reward_min=reward_low, reward_max=REWARD_HIGH),
             cost_penalty=cost_penalty,
             alpha=alpha,
             forgetting_factor=forgetting,
@@ -54,7 +59,7 @@ class ParetoRouter:
 
     def learn(self, turns: Sequence[Turn], utility: float) -> None:
         """Feedback for each turn, as the package gives it for a request: its clock went on when it was asked."""
-        reward = min(max(utility, REWARD_LOW), REWARD_HIGH)
+        reward = min(max(utility, self._reward_low), REWARD_HIGH)
         for turn in turns:
             self._router.update(turn.model, self._encoder.encode(turn.context), reward, advance_time=False)
 
