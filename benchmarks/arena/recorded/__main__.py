@@ -60,7 +60,9 @@ def main() -> None:
         print(f"SKIPPED: recorded episodes: neither --recorded DIR nor {RECORDED_VARIABLE}", file=sys.stderr)
     sections = [contest for contest in contests(seeds, given.recorded) if given.only in contest.title]
     _play(sections, given.processes)
-    found = report.results(sections, command="python -m benchmarks.arena.recorded")
+    shown = "" if given.recorded is None else " --recorded DIR"  # a path says nothing elsewhere
+    command = f"python -m benchmarks.arena.recorded{shown} --seeds {given.seeds}"
+    found = report.results(sections, command=command)
     for title in found["contests"]:
         report.show(found, title, Console(width=160))
     if not (given.tuning or given.no_files or given.only):

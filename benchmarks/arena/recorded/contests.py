@@ -1,8 +1,9 @@
-"""What is played: tables, cost weights, policies and the comparisons that were declared before they were played.
+"""What is played: tables, cost weights, policies and Sojourn's comparisons, all but one declared beforehand.
 
 Over the cost weights of ParetoBandit's prompts the best single model changes twice. Settings that were chosen, were
-chosen on tuning seeds and half of the prompts; orders of HELD_OUT_SEEDS are what is reported. Features and settings are
-played on fewer orders: Sojourn in process takes milliseconds a choice.
+chosen on tuning seeds and half of the prompts; orders of HELD_OUT_SEEDS are what is reported. Features and imports of
+prompts are played on fewer orders: Sojourn in process takes milliseconds a choice. `sojourn-cold-sharp` joined the
+sections about features after `sojourn-cold` was seen there.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def _prompts(seeds: tuple[int, ...]) -> list[Contest]:
             "ParetoBandit's prompts: other settings",
             "`sojourn-cold-sharp` explores less (gap scale 60 instead of 20). `sojourn-warm-light` has a lighter prior "
             "that is closer to the level of the scores, and taught at cost weight 1 while requests carry their own.",
-            main, PROMPT_WEIGHTS, (*PRODUCT, *MENDED, "paretobandit"), few,
+            main, PROMPT_WEIGHTS, (*PRODUCT, *MENDED, "paretobandit"), seeds,
             tuple((hero, "paretobandit") for hero in MENDED),
         ),
         *[_features(features, few) for features in ("kind", "numbers", "clusters+numbers")],
@@ -102,7 +103,8 @@ _SAYS: dict[Features, str] = {
 def _features(features: Features, seeds: tuple[int, ...]) -> Contest:
     return Contest(
         f"ParetoBandit's prompts: {features}", _SAYS[features], Source(features), FEW_WEIGHTS,
-        ("sojourn-cold", *RIVALS, "kind-oracle"), seeds, (("sojourn-cold", "paretobandit"),),
+        ("sojourn-cold", "sojourn-cold-sharp", *RIVALS, "kind-oracle"), seeds,
+        (("sojourn-cold", "paretobandit"), ("sojourn-cold-sharp", "paretobandit")),
     )  # fmt: skip
 
 

@@ -37,7 +37,8 @@ rival where the whole interval of the paired difference lies above −{margin:g}
 `sojourn-warm` is the product's default, taught the heuristic's table; `sojourn-cold` starts untaught, as its rivals do.
 ParetoBandit has its published settings for a cold start on these prompts (alpha 0.05, forgetting 0.997), and no priors:
 those belong to an encoder that its wheel does not hold. LinUCB and Thompson explore by 0.1. Nothing was tuned on these
-orders; `-sharp` and `-light` were chosen on other orders of half of ParetoBandit's prompts."""
+orders; `-sharp` and `-light` were chosen on other orders of half of ParetoBandit's prompts, and `-sharp` joined the
+sections about features after `sojourn-cold` was seen there."""
 
 
 def results(contests: Sequence[Contest], *, command: str) -> dict[str, Any]:
