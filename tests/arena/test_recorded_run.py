@@ -72,17 +72,21 @@ def test_regret_is_to_the_best_single_model(made: Table):
 
 
 @pytest.mark.parametrize(
-    ("mean", "half_width", "said"),
+    ("mean", "half_width", "p_holm", "said"),
     [
-        (0.02, 0.01, "better"),
-        (0.0, MARGIN / 2, "no worse"),
-        (-MARGIN, 2 * MARGIN, "open"),
-        (-0.02, 0.01, "worse"),
-        (-MARGIN / 2, MARGIN / 4, "no worse"),
+        (0.02, 0.01, 0.01, "better"),
+        (0.02, 0.01, 0.2, "no worse"),
+        (-MARGIN / 2, MARGIN / 4, 0.2, "no worse"),
+        (-MARGIN, 2 * MARGIN, 0.9, "open"),
+        (-0.02, 0.01, 0.2, "open"),
+        (-0.02, 0.01, 0.01, "worse"),
+        (0.02, None, None, "open"),
     ],
 )
-def test_verdicts_read_the_whole_interval(mean: float, half_width: float, said: str):
-    assert verdict(mean, half_width) == said
+def test_verdicts_need_the_corrected_p_or_the_whole_interval(
+    mean: float, half_width: float | None, p_holm: float | None, said: str
+):
+    assert verdict(mean, half_width, p_holm) == said
 
 
 def test_gains_are_paired_by_seed(made: Table):

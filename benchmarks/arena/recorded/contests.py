@@ -1,8 +1,8 @@
 """What is played: tables, cost weights, policies and Sojourn's comparisons, all but one declared beforehand.
 
 Over the cost weights of ParetoBandit's prompts the best single model changes twice. Settings that were chosen, were
-chosen on tuning seeds and half of the prompts; orders of HELD_OUT_SEEDS are what is reported. Features and imports of
-prompts are played on fewer orders: Sojourn in process takes milliseconds a choice. `sojourn-cold-sharp` joined the
+chosen on tuning seeds and half of the prompts; orders of HELD_OUT_SEEDS are what is reported. Settings, features and
+imports of prompts are played on fewer orders: Sojourn in process takes milliseconds a choice. `sojourn-cold-sharp` joined the
 sections about features after `sojourn-cold` was seen there.
 """
 
@@ -76,7 +76,7 @@ def _prompts(seeds: tuple[int, ...]) -> list[Contest]:
             "ParetoBandit's prompts: other settings",
             "`sojourn-cold-sharp` explores less (gap scale 60 instead of 20). `sojourn-warm-light` has a lighter prior "
             "that is closer to the level of the scores, and taught at cost weight 1 while requests carry their own.",
-            main, PROMPT_WEIGHTS, (*PRODUCT, *MENDED, "paretobandit"), seeds,
+            main, PROMPT_WEIGHTS, (*PRODUCT, *MENDED, "paretobandit"), few,
             tuple((hero, "paretobandit") for hero in MENDED),
         ),
         *[_features(features, few) for features in ("kind", "numbers", "clusters+numbers")],

@@ -17,6 +17,7 @@ from benchmarks.arena.recorded.run import Job, choices, played
 from benchmarks.arena.recorded.tables import FloatArray, IntArray, Table, best_single
 
 MARGIN = 0.005  # utility: a loss whose whole interval is below it counts as none
+SIGNIFICANT = 0.05
 CURVE_POINTS = 40
 
 
@@ -76,7 +77,7 @@ def _curve(regrets: Sequence[FloatArray]) -> tuple[float, ...]:
 
 
 class Gain(NamedTuple):
-    """A policy's utility minus a rival's, paired by seed; `verdict` by the interval and MARGIN, p corrected by Holm."""
+    """A policy's utility minus a rival's, paired by seed; p corrected by Holm (None for a single seed)."""
 
     mean: float
     half_width: float | None
@@ -92,7 +93,8 @@ def gains(pairs: Mapping[str, tuple[Row, Row]]) -> dict[str, Gain]:
     found = {}
     for name, values in differences.items():
         mean, width = interval(values)
-        found[name] = Gain(mean, width, adjusted.get(name), verdict(mean, width or 0.0))
+        p_holm = adjusted.get(name)
+        found[name] = Gain(mean, width, p_holm, verdict(mean, width, p_holm))
     return found
 
 
@@ -103,10 +105,10 @@ def _differences(hero: Row, rival: Row) -> list[float]:
     return [a - b for a, b in zip(hero.utility_by_seed, rival.utility_by_seed, strict=True)]
 
 
-def verdict(mean: float, half_width: float) -> str:
-    """In words: the whole interval above 0 is better; above -MARGIN no worse; below 0 worse; else open."""
-    if mean - half_width > 0.0:
-        return "better"
-    if mean - half_width > -MARGIN:
-        return "no worse"
-    return "worse" if mean + half_width < 0.0 else "open"
+def verdict(mean: float, half_width: float | None, p_holm: float | None) -> str:
+    """In words: better and worse need a corrected p below 0.05; no worse, an interval above -MARGIN."""
+    if half_width is None or p_holm is None:
+        return "open"
+    if p_holm < SIGNIFICANT:
+        return "better" if mean > 0.0 else "worse"
+    return "no worse" if mean - half_width > -MARGIN else "open"

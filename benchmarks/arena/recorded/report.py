@@ -32,8 +32,8 @@ One choice an episode, at its first turn, among models that have all played the 
 played once; ± is 95 % over seeds, so it tells luck of the order and of draws, not how things would be on other tasks.
 Utility is score − cost weight × USD. Regret is the utility lost to the best single model in hindsight by the end of
 the pass, as a share of that model's utility (below 0: gained); Sojourn's goal is at most {goal:g} %. `kind-oracle`
-knows the best model of each kind of task, `oracle` that of each task: no router can. Sojourn is called no worse than a
-rival where the whole interval of the paired difference lies above −{margin:g}, and open where that settles nothing.
+knows the best model of each kind of task, `oracle` that of each task: no router can. Better and worse need a p below
+.05 after Holm's correction within the section; no worse, a whole interval of the paired difference above −{margin:g}.
 `sojourn-warm` is the product's default, taught the heuristic's table; `sojourn-cold` starts untaught, as its rivals do.
 ParetoBandit has its published settings for a cold start on these prompts (alpha 0.05, forgetting 0.997), and no priors:
 those belong to an encoder that its wheel does not hold. LinUCB and Thompson explore by 0.1. Nothing was tuned on these
