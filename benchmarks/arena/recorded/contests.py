@@ -2,8 +2,8 @@
 
 Over the cost weights of ParetoBandit's prompts the best single model changes twice. Settings that were chosen, were
 chosen on tuning seeds and half of the prompts; orders of HELD_OUT_SEEDS are what is reported. Settings, features and
-imports of prompts are played on fewer orders: Sojourn in process takes milliseconds a choice. `sojourn-cold-sharp` joined the
-sections about features after `sojourn-cold` was seen there.
+imports of prompts are played on fewer orders: Sojourn in process takes milliseconds a choice. `sojourn-cold-sharp`
+joined the sections about features after `sojourn-cold` was seen there.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ sections about features after `sojourn-cold` was seen there."""
 def results(contests: Sequence[Contest], *, command: str) -> dict[str, Any]:
     """The results file: section -> cost weight -> policy -> measures, then where and by which command."""
     return {
-        "contests": {contest.title: _section(contest) for contest in contests},
+        "contests": {contest.title: _section(contest, has_curves=contest is contests[0]) for contest in contests},
         "goal_regret_share": GOAL_REGRET,
         "no_worse_margin": measures.MARGIN,
         "seeds": sorted({seed for contest in contests for seed in contest.seeds}),
@@ -52,7 +52,8 @@ def results(contests: Sequence[Contest], *, command: str) -> dict[str, Any]:
     }
 
 
-def _section(contest: Contest) -> dict[str, Any]:
+def _section(contest: Contest, *, has_curves: bool) -> dict[str, Any]:
+    """One section; curves are kept where they are drawn, in the first."""
     table = contest.source.table()
     rows = {
         f"{weight:g}": {policy: measures.row(table, contest.jobs(weight, policy)) for policy in contest.policies}
@@ -71,13 +72,14 @@ def _section(contest: Contest) -> dict[str, Any]:
         "seeds": list(contest.seeds),
         "models": list(table.model_names),
         "cost_weights": {
-            weight: {name: _as_json(row) for name, row in policies.items()} for weight, policies in rows.items()
+            weight: {name: _as_json(row, has_curves) for name, row in policies.items()}
+            for weight, policies in rows.items()
         },
         "comparisons": {name: _gain(gain) for name, gain in measures.gains(pairs).items()},
     }
 
 
-def _as_json(row: Row) -> dict[str, Any]:
+def _as_json(row: Row, has_curve: bool) -> dict[str, Any]:
     return {
         "score": _pair(row.score),
         "usd": None if row.usd is None else _pair(row.usd, 7),
@@ -86,8 +88,8 @@ def _as_json(row: Row) -> dict[str, Any]:
         "regret_share": _pair(row.regret_share),
         "worst_seed_utility": round(min(row.utility_by_seed), 5),
         "utility_by_seed": [round(value, 5) for value in row.utility_by_seed],
-        "regret_curve": [round(value, 3) for value in row.curve],
         "shares": row.shares,
+        **({"regret_curve": [round(value, 3) for value in row.curve]} if has_curve else {}),
     }
 
 
