@@ -74,7 +74,7 @@ def _prompts(seeds: tuple[int, ...]) -> list[Contest]:
         ),
         Contest(
             "ParetoBandit's prompts: other settings",
-            "`sojourn-cold-sharp` explores less (gap scale 60 instead of 20). `sojourn-warm-light` has a lighter prior "
+            "`sojourn-cold-sharp` explores less (beliefs half as wide). `sojourn-warm-light` has a lighter prior "
             "that is closer to the level of the scores, and taught at cost weight 1 while requests carry their own.",
             main, PROMPT_WEIGHTS, (*PRODUCT, *MENDED, "paretobandit"), few,
             tuple((hero, "paretobandit") for hero in MENDED),
