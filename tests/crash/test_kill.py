@@ -27,6 +27,8 @@ CALLERS = 4
 TOOL_TYPES = ("search", "code", "reasoning")
 SOJOURN = Path(sys.executable).with_name("sojourn")
 GIVE_UP_S = 60.0
+RECONNECTS_SOON = (("grpc.max_reconnect_backoff_ms", 200),)
+"""A killed server may live for less than a second: a channel that backs off for longer never meets it."""
 
 
 class Server:
@@ -46,7 +48,7 @@ class Server:
             "[learner]\npublish_outcomes = 3\npublish_interval_ms = 50\n"
         )
         self._process = subprocess.Popen([SOJOURN, "serve", "--config", config], stdout=self._log, stderr=self._log)
-        with grpc.insecure_channel(self.address, (("grpc.max_reconnect_backoff_ms", 200),)) as channel:
+        with grpc.insecure_channel(self.address, RECONNECTS_SOON) as channel:
             try:
                 grpc.channel_ready_future(channel).result(timeout=GIVE_UP_S)
             except grpc.FutureTimeoutError:
@@ -83,7 +85,7 @@ class Caller(threading.Thread):
 
     def run(self) -> None:
         try:
-            with grpc.insecure_channel(self._address) as channel:
+            with grpc.insecure_channel(self._address, RECONNECTS_SOON) as channel:
                 self._play(router_pb2_grpc.RouterServiceStub(channel))
         except BaseException as error:
             self.failure = error
