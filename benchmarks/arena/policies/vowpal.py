@@ -1,4 +1,4 @@
-"""The plain per-turn bandit of Vowpal Wabbit: Sojourn's learner and compact text, without its policy.
+"""The plain per-turn bandit of Vowpal Wabbit: its regression on Sojourn's compact text, without the policy.
 
 The same regression as the server's (`--cb_adf --cb_type mtr`, label probability 1, only tool type x model crossed)
 and inverse-gap weighting, but a fresh draw at every turn, no hold, no prices of switches, no bootstrap: every turn
