@@ -67,7 +67,21 @@ def test_a_share_says_how_far_between_two_policies():
     line = Line("mid", between=Between("low", "high"))
     (found,) = answer([line], _runs(low=(0.2, 0.4), mid=(0.5, 0.7), high=(0.6, 0.8)))
     assert found.share is not None
-    assert found.share.mean == pytest.approx(0.75)
+    assert found.share == pytest.approx((0.75, 0.0))
+    (same,) = answer([line], _runs(low=(0.2, 0.4), mid=(0.5, 0.7), high=(0.2, 0.4)))
+    assert same.share is None
+
+
+def test_a_share_is_surer_the_more_seeds_agree_and_bears_a_seed_without_a_gap():
+    line = Line("mid", between=Between("low", "high"))
+    widths = []
+    for off in (0.01, 0.1):
+        (found,) = answer([line], _runs(low=(0.2, 0.4, 0.5), mid=(0.4 + off, 0.6 - off, 0.5), high=(0.6, 0.8, 0.5)))
+        assert found.share is not None
+        assert found.share.mean == pytest.approx(0.5)
+        assert found.share.half_width is not None
+        widths.append(found.share.half_width)
+    assert widths[1] == pytest.approx(10 * widths[0])
 
 
 def test_a_line_of_one_drawn_weight_counts_its_episodes_alone_and_so_does_its_rival():
@@ -98,7 +112,8 @@ def test_an_answer_is_written_beside_others_and_drawn(tmp_path: Path, monkeypatc
         lines = {environment: asked(name, environment) for environment in QUESTIONS[name].environments[:2]}
         found = {e: answer(of, _runs(**dict.fromkeys(players(of), (0.4, 0.5)))) for e, of in lines.items()}
         report.write(name, found, command="test", episodes=120, tail=120, seeds=[1, 2])
-        assert report.printed("somewhere", found[next(iter(found))]).row_count == len(lines[next(iter(lines))])
+        counts = [len(of) for of in lines.values()]
+        assert [table.row_count for table in report.printed(name, found)] == ([2] if name == "prompts" else counts)
     written = json.loads(report.RESULT.read_text())
     assert set(written) == {"weights", "prompts", "errors"}
     row = written["errors"]["environments"]["babyai-small"]["escalation"]

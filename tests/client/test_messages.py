@@ -66,7 +66,8 @@ def test_every_input_reaches_its_field():
 
 def test_none_means_absent_and_zero_does_not():
     absent = decide_request({"prompt_tokens": None, "cost_weight": None}, **KEY)
-    zero = decide_request({"prompt_tokens": 0, "cost_weight": 0.0}, **KEY)
+    zero = decide_request({"prompt_tokens": 0, "cost_weight": 0.0, "remaining_budget_usd": 0.0}, **KEY)
+    assert (absent.HasField("constraints"), zero.HasField("constraints")) == (False, True)
     assert not absent.context.HasField("prompt_tokens")
     assert not absent.HasField("cost_weight")
     assert zero.context.HasField("prompt_tokens")

@@ -50,8 +50,8 @@ def main() -> None:
         ]
         _play(question, jobs, given.processes)
         found = answers(question, jobs, tail=tail)
-        for environment, answered in found.items():
-            Console(width=190).print(report.printed(environment, answered))
+        for table in report.printed(question, found):
+            Console(width=190).print(table)
         if not given.tuning:
             report.write(question, found, command=command, episodes=given.episodes, tail=tail, seeds=list(seeds))
             print(f"written: {relative(report.RESULT)}")

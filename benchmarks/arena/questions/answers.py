@@ -7,6 +7,7 @@ the same episodes and at the same cost weight.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import NamedTuple
 
 from benchmarks.arena import measures
@@ -50,14 +51,14 @@ def answer(lines: Sequence[Line], runs: Runs) -> list[Answer]:
             min(utility_by_seed(line, line.policy, runs)),
             interval(gains[line.label]) if line.label in gains else None,
             p_values.get(line.label),
-            interval(share_by_seed(line, runs)) if line.between else None,
+            share(line, runs) if line.between else None,
         )
         for line in lines
     ]
 
 
 def counted(line: Line, episodes: Episodes) -> Episodes:
-    """The episodes that count for a line; all, if it is of one cost weight only by name. At least one."""
+    """The episodes that count for a line (at least one): those that drew its cost weight if it asks so, else all."""
     if not line.drawn_weight:
         return episodes
     drawn = [episode for episode in episodes if cost_weight_of(episode.task) == line.cost_weight]
@@ -84,8 +85,17 @@ def gain_by_seed(line: Line, runs: Runs) -> list[float]:
     return [own - rival for own, rival in pairs]
 
 
-def share_by_seed(line: Line, runs: Runs) -> list[float]:
-    """How far the line goes from the low end to the high one: 0 = no better than the low end, 1 = the high end."""
+def share(line: Line, runs: Runs) -> Interval | None:
+    """How far the line goes from the low end to the high one: 0 = the low end, 1 = the high end; None if they are one.
+
+    A ratio of means over seeds, since a seed's own gap may be tiny; its interval is that of a linearised ratio.
+    """
     assert line.between is not None, "only lines on a scale have a share"
     own, low, high = (utility_by_seed(line, policy, runs) for policy in (line.policy, *line.between))
-    return [(mid - lower) / (upper - lower) for mid, lower, upper in zip(own, low, high, strict=True)]
+    gains, gaps = ([u - base for u, base in zip(of, low, strict=True)] for of in (own, high))
+    gap = fmean(gaps)
+    if gap == 0.0:
+        return None
+    ratio = fmean(gains) / gap
+    off = interval([gain - ratio * whole for gain, whole in zip(gains, gaps, strict=True)]).half_width
+    return Interval(ratio, None if off is None else off / abs(gap))

@@ -22,16 +22,22 @@ RESULT = ROOT / "benchmarks" / "results" / "arena-questions.json"
 COLUMNS = ("score", "usd", "utility", "switches_per_episode", "switches_per_25_turns", "stay_after_error")
 
 
-def printed(environment: str, found: Sequence[Answer]) -> Table:
-    """The lines as a table for a terminal, in their order."""
-    table = Table(
-        "policy", *(name.replace("_", " ") for name in COLUMNS), "gain", "p", "share of gain", title=environment
-    )
-    for row in found:
+def printed(question: str, found: Mapping[str, Sequence[Answer]]) -> list[Table]:
+    """The answers for a terminal, lines in their order: a table per environment, or one where a curve joins all."""
+    curve = QUESTIONS[question].curve
+    if curve is not None and curve.is_joint:
+        rows = [(f"{row.line.label} in {name}", row) for name, answered in found.items() for row in answered]
+        return [_table(question, rows)]
+    return [_table(name, [(row.line.label, row) for row in answered]) for name, answered in found.items()]
+
+
+def _table(title: str, rows: Sequence[tuple[str, Answer]]) -> Table:
+    table = Table("policy", *(name.replace("_", " ") for name in COLUMNS), "gain", "p", "share of gain", title=title)
+    for label, row in rows:
         gain = f"{cell(row.gain)} over {row.line.against}" if row.gain else ""
         p = "" if row.p is None else f"{row.p:.3f}"
         cells = [cell(row.values[name]) for name in COLUMNS]
-        table.add_row(row.line.label, *cells, gain, p, cell(row.share) if row.share else "")
+        table.add_row(label, *cells, gain, p, cell(row.share) if row.share else "")
     return table
 
 
