@@ -119,7 +119,7 @@ def _weights(environment: Environment) -> list[Line]:
     return lines
 
 
-BUDGET_SHARES = (0.05, 0.1, 0.2, 0.4, 0.8)  # of `usual_usd`
+BUDGET_SHARES = (0.2, 0.4, 0.8, 1.6, 3.2)  # of `usual_usd`
 
 
 def usual_usd(environment: Environment) -> float:
