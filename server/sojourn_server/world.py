@@ -15,9 +15,11 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import structlog
+from pydantic import ValidationError
 
 from sojourn.v1 import journal_pb2, types_pb2
 from sojourn_server.config import Config, ModelConfig, PolicyConfig, PolicySettings
+from sojourn_server.errors import StartRefused
 from sojourn_server.journal.journal import Journal
 from sojourn_server.policy.registry import Registry
 
@@ -111,8 +113,18 @@ def fold(records: Iterable[journal_pb2.JournalRecord], world: World | None = Non
     return world
 
 
+def _settings_of(record: journal_pb2.JournalRecord) -> PolicySettings:
+    try:
+        return PolicySettings.model_validate_json(record.settings.settings_json)
+    except ValidationError as error:
+        raise StartRefused(
+            f"the journal's settings of policy {record.policy!r} (position {record.position}) are not of this release "
+            f"({error.errors()[0]['msg']}): start the release that wrote them, or point journal.directory elsewhere"
+        ) from error
+
+
 def _after_settings(world: World, record: journal_pb2.JournalRecord) -> PolicyState:
-    settings = PolicySettings.model_validate_json(record.settings.settings_json)
+    settings = _settings_of(record)
     before = world.policies.get(record.policy)
     digest = lesson_digest(settings, world.registry)
     if before is None:

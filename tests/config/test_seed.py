@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from sojourn.v1 import journal_pb2, types_pb2
 from sojourn_server.config import ChoiceSettings, Config, LessonSettings, ModelConfig, PolicyConfig
+from sojourn_server.errors import StartRefused
 from sojourn_server.journal.memory import MemoryJournal
 from sojourn_server.world import World, fold, load_world, model_terms, read_world
 
@@ -38,6 +39,15 @@ def test_the_same_configuration_again_writes_nothing():
     before = journal.position()
     assert load_world(journal, config, 2) == first
     assert journal.position() == before
+
+
+def test_settings_of_another_release_are_refused_with_what_to_do():
+    journal = MemoryJournal()
+    record = journal_pb2.JournalRecord(policy="default")
+    record.settings.settings_json = '{"choice": {"no_longer_known": 5.0}}'
+    journal.append(record)
+    with pytest.raises(StartRefused, match=r"'default' \(position 1\).*start the release that wrote them"):
+        load_world(journal, Config(), 1)
 
 
 def test_the_world_is_the_fold_over_the_journals_records():
