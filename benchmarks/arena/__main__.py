@@ -10,11 +10,11 @@ import os
 import sys
 
 from rich.console import Console
-from rich.progress import Progress
 
 from benchmarks.arena import report
 from benchmarks.arena.contestants import contestants
 from benchmarks.arena.environments import HELD_OUT_SEEDS, TUNING_SEEDS, by_name, environments
+from benchmarks.arena.progress import progress_bar
 from benchmarks.arena.run import Job, play_all
 
 README_ROWS = (
@@ -52,11 +52,8 @@ def main() -> None:
         for policy in given.policies or _default_policies(environment)
         for seed in seeds
     ]
-    with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("playing", total=None)
-        play_all(
-            jobs, processes=given.processes, played=lambda done, of: progress.update(task, completed=done, total=of)
-        )
+    with progress_bar() as told:
+        play_all(jobs, processes=given.processes, played=told)
     tail = given.tail or max(given.episodes // 4, 1)
     table = report.rows(jobs, tail=tail)
     for environment, policies in table.items():

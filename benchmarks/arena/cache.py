@@ -14,7 +14,17 @@ ROOT = Path(__file__).parents[2]
 FOLDER_VARIABLE = "SOJOURN_ARENA_DIR"
 _FOLDERS = ("server/sojourn_server", "clients/python/sojourn", "benchmarks/arena")
 _SILENT = frozenset(
-    {"report.py", "measures.py", "plots.py", "quick.py", "contests.py", "__main__.py", "questions", "cli"}
+    {
+        "report.py",
+        "measures.py",
+        "plots.py",
+        "quick.py",
+        "contests.py",
+        "progress.py",
+        "__main__.py",
+        "questions",
+        "cli",
+    }
 )
 """Files and folders that name what is played and read results, but decide none."""
 

@@ -11,10 +11,10 @@ import sys
 from collections.abc import Callable, Mapping
 
 from rich.console import Console
-from rich.progress import Progress
 
 from benchmarks.arena.environments import TUNING_SEEDS
 from benchmarks.arena.measures import Row
+from benchmarks.arena.progress import progress_bar
 from benchmarks.arena.report import printed, rows
 from benchmarks.arena.run import Job, play_all
 
@@ -52,11 +52,8 @@ CLAIMS: dict[str, Callable[[Policies], bool]] = {
 def main() -> None:
     """Plays, prints, checks."""
     jobs = [Job(e, policy, seed, EPISODES) for e in ENVIRONMENTS for policy in POLICIES for seed in SEEDS]
-    with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("playing", total=None)
-        play_all(
-            jobs, processes=os.cpu_count() or 1, played=lambda done, of: progress.update(task, completed=done, total=of)
-        )
+    with progress_bar() as told:
+        play_all(jobs, processes=os.cpu_count() or 1, played=told)
     broken = []
     for environment, policies in rows(jobs, tail=EPISODES // 2).items():
         Console(width=150).print(printed(environment, policies))

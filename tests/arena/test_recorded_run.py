@@ -153,7 +153,7 @@ def test_donors_are_played_first(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(run, "ProcessPoolExecutor", Inline)
     jobs = [job("random-matched", seed=s) for s in (1, 2)]
     steps: list[tuple[int, int]] = []
-    play_all(jobs, processes=1, done=lambda done, of: steps.append((done, of)))
+    play_all(jobs, processes=1, played=lambda done, of: steps.append((done, of)))
     assert [j.policy for j in order] == ["sojourn-cold"] * 2 + ["random-matched"] * 2
     assert steps[-1] == (4, 4)
     order.clear()

@@ -10,13 +10,13 @@ import os
 import sys
 
 from rich.console import Console
-from rich.progress import Progress
 
 from benchmarks.arena.cache import ROOT
 from benchmarks.arena.changes import report
 from benchmarks.arena.changes.run import Job, play_all
 from benchmarks.arena.changes.worlds import CHANGES
 from benchmarks.arena.environments import HELD_OUT_SEEDS, TUNING_SEEDS, environments
+from benchmarks.arena.progress import progress_bar
 
 POLICIES = ("sojourn-warm", "sojourn-cold", "heuristic", "per-turn", "linucb-turn", "mtrouter-like")
 UNTAUGHT = ("heuristic", "mtrouter-like")  # outcomes are nothing to them, and so are faults of outcomes
@@ -59,11 +59,8 @@ def main() -> None:
         for policy in given.policies or policies(change)
         for seed in seeds
     ]
-    with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("playing", total=None)
-        play_all(
-            jobs, processes=given.processes, played=lambda done, of: progress.update(task, completed=done, total=of)
-        )
+    with progress_bar() as told:
+        play_all(jobs, processes=given.processes, played=told)
     table = report.rows(jobs)
     for environment, changes in table.items():
         for change, figures in changes.items():

@@ -11,9 +11,9 @@ import os
 import sys
 
 from rich.console import Console
-from rich.progress import Progress
 
 from benchmarks.arena.environments import HELD_OUT_SEEDS, TUNING_SEEDS
+from benchmarks.arena.progress import progress_bar
 from benchmarks.arena.questions import report
 from benchmarks.arena.questions.answers import answers
 from benchmarks.arena.questions.catalogue import QUESTIONS, asked, players
@@ -58,9 +58,8 @@ def main() -> None:
 
 
 def _play(question: str, jobs: list[Job], processes: int) -> None:
-    with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task(question, total=None)
-        play_all(jobs, processes=processes, played=lambda done, of: progress.update(task, completed=done, total=of))
+    with progress_bar(question) as told:
+        play_all(jobs, processes=processes, played=told)
 
 
 if __name__ == "__main__":

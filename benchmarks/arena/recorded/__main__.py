@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
 
 from benchmarks.arena.environments import HELD_OUT_SEEDS, TUNING_SEEDS
+from benchmarks.arena.progress import progress_bar
 from benchmarks.arena.recorded import report
 from benchmarks.arena.recorded.contests import Contest, contests
 from benchmarks.arena.recorded.run import play_all
@@ -71,13 +71,9 @@ def main() -> None:
 
 
 def _play(sections: list[Contest], processes: int) -> None:
-    with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("playing", total=None)
-        play_all(
-            [job for contest in sections for job in contest.all_jobs()],
-            processes=processes,
-            done=lambda done, of: progress.update(task, completed=done, total=of),
-        )
+    jobs = [job for contest in sections for job in contest.all_jobs()]
+    with progress_bar() as told:
+        play_all(jobs, processes=processes, played=told)
 
 
 if __name__ == "__main__":

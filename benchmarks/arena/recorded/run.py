@@ -109,8 +109,10 @@ def _shares(job: Job) -> dict[str, float]:
     return {name: counts[place] / len(chosen) for place, name in enumerate(names)}
 
 
-def play_all(jobs: Sequence[Job], *, processes: int, done: Callable[[int, int], None] = lambda done, of: None) -> None:
-    """Plays what is not there yet, donors first. `done(done, of)` is called after each job."""
+def play_all(
+    jobs: Sequence[Job], *, processes: int, played: Callable[[int, int], None] = lambda done, of: None
+) -> None:
+    """Plays what is not there yet, donors first. `played(done, of)` is called after each job."""
     donors = [job.donor for job in jobs if job.donor is not None]
     waves = [list(dict.fromkeys([*donors, *(j for j in jobs if j.donor is None)])), [j for j in jobs if j.donor]]
     waves = [[job for job in wave if not (folder() / f"{job.name}.json").exists()] for wave in waves]
@@ -122,4 +124,4 @@ def play_all(jobs: Sequence[Job], *, processes: int, done: Callable[[int, int], 
             for future in as_completed(futures):
                 future.result()
                 count += 1
-                done(count, total)
+                played(count, total)
