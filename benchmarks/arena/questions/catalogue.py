@@ -81,6 +81,7 @@ def _tables(environment: Environment) -> list[Line]:
     tables = [
         line
         for level in LEVELS
+        if level != "right-0"  # that is the article's, which plays without a level
         for line in (
             Line(f"heuristic@{level}", against="heuristic", between=ends),
             Line(f"sojourn-warm@{level}", against=f"heuristic@{level}", between=ends),
