@@ -14,13 +14,14 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from benchmarks.arena import cache
 from benchmarks.arena.contestants import entry
 from benchmarks.arena.environments import HELD_OUT_SEEDS, by_name
 from sojourn_server.demo.play import Chooser, EpisodeResult, TurnView
 
+T = TypeVar("T")
 DONOR_OFFSET = 1  # a donor is played on the next held-out seed
 
 
@@ -121,11 +122,18 @@ def play_all(
     wanted = list(dict.fromkeys(jobs))
     first = list(dict.fromkeys(job.donor or job for job in wanted))
     waves = [[j for j in wave if not j.path.exists()] for wave in (first, [j for j in wanted if j not in first])]
+    in_waves(play, waves, processes=processes, played=played)
+
+
+def in_waves(
+    play_one: Callable[[T], object], waves: Sequence[Sequence[T]], *, processes: int, played: Callable[[int, int], None]
+) -> None:
+    """Plays each wave's jobs side by side, one wave after the other. `played(done, of)` is called after each job."""
     total, done = sum(map(len, waves)), 0
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # each process is one thread's worth of work
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         for wave in waves:
-            futures: list[Future[None]] = [pool.submit(play, job) for job in wave]
+            futures: list[Future[object]] = [pool.submit(play_one, job) for job in wave]
             for future in as_completed(futures):
                 future.result()
                 done += 1

@@ -150,7 +150,7 @@ def test_donors_are_played_first(monkeypatch: pytest.MonkeyPatch):
             return future
 
     order: list[Job] = []
-    monkeypatch.setattr(run, "ProcessPoolExecutor", Inline)
+    monkeypatch.setattr("benchmarks.arena.run.ProcessPoolExecutor", Inline)
     jobs = [job("random-matched", seed=s) for s in (1, 2)]
     steps: list[tuple[int, int]] = []
     play_all(jobs, processes=1, played=lambda done, of: steps.append((done, of)))

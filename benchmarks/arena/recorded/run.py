@@ -6,12 +6,9 @@ is there to be imported, and all are judged on the second half, whether or not t
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +19,7 @@ from benchmarks.arena.recorded.contestants import DONOR, IMPORT, Case, make
 from benchmarks.arena.recorded.imports import import_tables
 from benchmarks.arena.recorded.prompts import FEATURES, prompt_table
 from benchmarks.arena.recorded.tables import IntArray, Item, Table, order
+from benchmarks.arena.run import in_waves
 
 MATCHED = "random-matched"
 FROM_IMPORT = ("best-single",)  # made from the import alone
@@ -116,12 +114,4 @@ def play_all(
     donors = [job.donor for job in jobs if job.donor is not None]
     waves = [list(dict.fromkeys([*donors, *(j for j in jobs if j.donor is None)])), [j for j in jobs if j.donor]]
     waves = [[job for job in wave if not (folder() / f"{job.name}.json").exists()] for wave in waves]
-    total, count = sum(map(len, waves)), 0
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # each process is one thread's worth of work
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        for wave in waves:
-            futures: list[Future[IntArray]] = [pool.submit(choices, job) for job in wave]
-            for future in as_completed(futures):
-                future.result()
-                count += 1
-                played(count, total)
+    in_waves(choices, waves, processes=processes, played=played)
