@@ -2,7 +2,7 @@
 
 Each measure is a plain function from modules to numbers or findings, so the tests can show that it fails on a
 bad sample. `python -m tests.habits.house_rules` prints the numbers. The core is what serves a decision and
-learns from it; the views beside it (command line, demo, evaluation, reports) have a budget of their own.
+learns from it; what stands beside it (views for people, security, upkeep, the demo's world) has budgets of its own.
 """
 
 from __future__ import annotations
@@ -16,10 +16,15 @@ from dataclasses import dataclass
 
 from tests.habits.sources import SERVER, Module, is_within, read_modules
 
-VIEWS = ("sojourn_server.cli", "sojourn_server.demo", "sojourn_server.evaluation", "sojourn_server.reports")
 CORE_LINES = 4_500
 CORE_MODULES = 32
-VIEW_LINES = 3_000
+BESIDE_LINES = {
+    ("sojourn_server.cli", "sojourn_server.evaluation", "sojourn_server.reports"): 3_000,
+    ("sojourn_server.security",): 600,
+    ("sojourn_server.upkeep",): 600,
+    ("sojourn_server.demo",): 1_500,
+}
+"""Packages beside the core, and the lines that they may have together."""
 MODULE_LINES = 300
 FUNCTION_LINES_MEDIAN = 8
 FUNCTION_LINES_P95 = 35
@@ -41,9 +46,14 @@ class FunctionSize:
     positional_count: int
 
 
-def is_view(module: Module) -> bool:
-    """Whether a server module shows things to people rather than serving decisions."""
-    return is_within(module.name, *VIEWS)
+def is_core(module: Module) -> bool:
+    """Whether a server module serves decisions or learns from them, rather than standing beside those that do."""
+    return not any(is_within(module.name, *packages) for packages in BESIDE_LINES)
+
+
+def lines_of(modules: Iterable[Module], packages: tuple[str, ...]) -> int:
+    """Lines of some packages."""
+    return total_lines(module for module in modules if is_within(module.name, *packages))
 
 
 def total_lines(modules: Iterable[Module]) -> int:
@@ -113,20 +123,27 @@ def _positional_count(function: Function, *, is_method: bool) -> int:
 def report() -> str:
     """The numbers of the server as it stands, beside their limits."""
     modules = [module for module in read_modules(SERVER) if module.has_code]
-    core = [module for module in modules if not is_view(module)]
+    core = [module for module in modules if is_core(module)]
     sizes = function_sizes(modules)
     lengths = [size.line_count for size in sizes]
     longest = max(modules, key=lambda module: module.line_count)
     rows = [
         ("core lines", total_lines(core), CORE_LINES),
         ("core modules", len(core), CORE_MODULES),
-        ("view lines", total_lines(modules) - total_lines(core), VIEW_LINES),
+        *(
+            (f"lines of {_short(packages)}", lines_of(modules, packages), most)
+            for packages, most in BESIDE_LINES.items()
+        ),
         (f"longest module ({longest.name})", longest.line_count, MODULE_LINES),
         ("function lines, median", statistics.median(lengths), FUNCTION_LINES_MEDIAN),
         ("function lines, 95th percentile", percentile_95(lengths), FUNCTION_LINES_P95),
         (f"longest function ({sizes[0].where})", lengths[0], FUNCTION_LINES),
     ]
     return "\n".join(f"{value:6g} of {limit:5d}  {name}" for name, value, limit in rows)
+
+
+def _short(packages: Iterable[str]) -> str:
+    return ", ".join(package.rpartition(".")[2] for package in packages)
 
 
 if __name__ == "__main__":
