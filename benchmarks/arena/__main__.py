@@ -14,13 +14,14 @@ from rich.console import Console
 from benchmarks.arena import report
 from benchmarks.arena.contestants import contestants
 from benchmarks.arena.environments import HELD_OUT_SEEDS, TUNING_SEEDS, by_name, environments
+from benchmarks.arena.goals import is_compared
 from benchmarks.arena.progress import progress_bar
 from benchmarks.arena.run import Job, play_all
 
 README_ROWS = (
-    "sojourn-warm", "sojourn-cold", "heuristic", "random", "random-matched", "sojourns-matched", "transplanted",
-    "escalation", "escalation-hysteresis", "mtrouter-rules", "per-turn", "linucb-turn", "linucb-episode", "knn-episode",
-    "paretobandit", "router-r1-like", "mtrouter-like", "hand-table", "phase-oracle",
+    "sojourn-warm", "sojourn-cold", "sojourn-free", "heuristic", "random", "random-matched", "sojourns-matched",
+    "transplanted", "escalation", "escalation-hysteresis", "mtrouter-rules", "per-turn", "linucb-turn",
+    "linucb-episode", "knn-episode", "paretobandit", "router-r1-like", "mtrouter-like", "hand-table", "phase-oracle",
 )  # fmt: skip
 
 
@@ -34,6 +35,7 @@ def options() -> argparse.Namespace:
     )
     parser.add_argument("--policies", nargs="+", metavar="NAME", help="default: all but slow duplicates")
     parser.add_argument("--seeds", type=int, default=3, help="how many held-out seeds (default 3)")
+    parser.add_argument("--control-seeds", type=int, help="of them, for rows that no goal compares (default: all)")
     parser.add_argument("--episodes", type=int, default=600, help="episodes per seed (default 600)")
     parser.add_argument("--tail", type=int, help="episodes that rows sum up (default: the last quarter)")
     parser.add_argument("--tuning", action="store_true", help="play tuning seeds instead; writes no files")
@@ -46,11 +48,12 @@ def main() -> None:
     """Plays and reports."""
     given = options()
     seeds = (TUNING_SEEDS if given.tuning else HELD_OUT_SEEDS)[: given.seeds]
+    controls = seeds[: given.control_seeds]
     jobs = [
         Job(environment, policy, seed, given.episodes)
         for environment in given.environments
         for policy in given.policies or _default_policies(environment)
-        for seed in seeds
+        for seed in (seeds if is_compared(policy, by_name(environment)) else controls)
     ]
     with progress_bar() as told:
         play_all(jobs, processes=given.processes, played=told)

@@ -95,17 +95,28 @@ def measures(cost_weight: float) -> dict[str, Callable[[Episodes], float]]:
     }
 
 
+FIRST = 250  # episodes that a new user sees first
+
+
 class Row(NamedTuple):
-    """A policy in an environment. Means over seeds of the last `tail` episodes, of all, and of blocks of them."""
+    """A policy in an environment: measures of the last `tail` episodes, utility of all of them, of the first `FIRST`
+    and of equal blocks of them."""
 
     policy: str
     seeds: tuple[int, ...]
+    episodes: int
     values: dict[str, Interval]
     cumulative_utility: Interval
     utility_by_seed: tuple[float, ...]
-    learning_curve: tuple[float, ...]
+    first_utility_by_seed: tuple[float, ...]
+    curve_by_seed: tuple[tuple[float, ...], ...]
     lift: dict[str, dict[str, float]]
     decisions_per_second: float
+
+    @property
+    def learning_curve(self) -> tuple[float, ...]:
+        """Utility of the blocks, mean over seeds."""
+        return tuple(fmean(block) for block in zip(*self.curve_by_seed, strict=True))
 
 
 def row(runs: Sequence[Played], *, tail: int, cost_weight: float, blocks: int = 20) -> Row:
@@ -116,22 +127,21 @@ def row(runs: Sequence[Played], *, tail: int, cost_weight: float, blocks: int = 
     return Row(
         policy=runs[0].job.policy,
         seeds=tuple(run.job.seed for run in runs),
+        episodes=len(runs[0].episodes),
         values={name: interval([measure(t) for t in tails]) for name, measure in named.items()},
         cumulative_utility=interval([utility(run.episodes, cost_weight) for run in runs]),
         utility_by_seed=tuple(utility(t, cost_weight) for t in tails),
-        learning_curve=_curve([run.episodes for run in runs], cost_weight, blocks),
+        first_utility_by_seed=tuple(utility(run.episodes[:FIRST], cost_weight) for run in runs),
+        curve_by_seed=tuple(_curve(run.episodes, cost_weight, blocks) for run in runs),
         lift=lift([e for t in tails for e in t]),
         decisions_per_second=decisions / max(sum(run.decide_seconds for run in runs), 1e-9),
     )
 
 
-def _curve(runs: Sequence[Episodes], cost_weight: float, blocks: int) -> tuple[float, ...]:
-    """Mean utility of each of `blocks` equal stretches of episodes."""
-    count = len(runs[0])
-    edges = [round(block * count / blocks) for block in range(blocks + 1)]
-    return tuple(
-        fmean(utility(run[low:high], cost_weight) for run in runs) for low, high in pairwise(edges) if high > low
-    )
+def _curve(episodes: Episodes, cost_weight: float, blocks: int) -> tuple[float, ...]:
+    """Utility of each of `blocks` equal stretches of episodes."""
+    edges = [round(block * len(episodes) / blocks) for block in range(blocks + 1)]
+    return tuple(utility(episodes[low:high], cost_weight) for low, high in pairwise(edges) if high > low)
 
 
 def lift(episodes: Episodes) -> dict[str, dict[str, float]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from rich.table import Table
@@ -13,6 +14,7 @@ from benchmarks.arena import measures, plots
 from benchmarks.arena.cache import ROOT
 from benchmarks.arena.contestants import training_usd
 from benchmarks.arena.environments import Environment, by_name
+from benchmarks.arena.goals import goals
 from benchmarks.arena.measures import Interval, Row
 from benchmarks.arena.run import Job, load
 from benchmarks.arena.tables import COST_WEIGHT
@@ -72,6 +74,7 @@ def _as_json(row: Row, hero: Row | None) -> dict[str, Any]:
         "cumulative_utility": round(row.cumulative_utility.mean, 4),
         "worst_seed_utility": round(min(row.utility_by_seed), 4),
         "utility_by_seed": [round(u, 4) for u in row.utility_by_seed],
+        "first_250_utility": round(fmean(row.first_utility_by_seed), 4),
         "learning_curve": [round(u, 4) for u in row.learning_curve],
         "decisions_per_second": round(row.decisions_per_second),
         "lift": row.lift,
@@ -149,13 +152,14 @@ def _section(environment: Environment, policies: Mapping[str, Row], found: Mappi
         "",
         f"{environment.world}; {environment.prompts} prompts.",
         "",
-        "| policy | score | USD | utility | switches | stays after error | USD forfeited | cumulative utility |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| policy | seeds | score | USD | utility | switches | stays after error | USD forfeited | cumulative |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in ordered:
         cells = [cell(row.values[column]) for column in _COLUMNS]
-        lines.append(f"| {row.policy} | {' | '.join(cells)} | {cell(row.cumulative_utility)} |")
+        lines.append(f"| {row.policy} | {len(row.seeds)} | {' | '.join(cells)} | {cell(row.cumulative_utility)} |")
     compared = found["comparisons"][environment.name]
+    found_goals = goals(environment, policies, training_usd=found["training_usd"].get(environment.name))
     if compared:
         lines += ["", f"`{HERO}` against its declared rivals, paired by seed:", ""]
         lines += ["| rival | gain in utility | p (Holm) |", "| --- | --- | --- |"]
@@ -163,6 +167,8 @@ def _section(environment: Environment, policies: Mapping[str, Row], found: Mappi
             f"| {rival} | {gain['utility_gain']:+.3f} ± {gain['ci95']:.3f} | {gain['p_holm']:.4f} |"
             for rival, gain in compared.items()
         ]
+    lines += ["", "| goal | asked | seen | reached |", "| --- | --- | --- | --- |"]
+    lines += [f"| {g.name} | {g.asked} | {g.seen} | {'yes' if g.is_reached else 'no'} |" for g in found_goals]
     if environment.name in found["training_usd"]:
         lines += ["", f"Training the MTRouter-like estimator cost ${found['training_usd'][environment.name]:.2f} here."]
     for what in ("learning", "money"):

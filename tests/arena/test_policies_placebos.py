@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.arena.policies.placebos import MatchedRandom, MatchedSojourns, Transplanted, shares
 from sojourn_server.demo.play import Chooser
-from tests.arena.tiny_world import MODELS, TinyEpisode, play_tiny, run, tiny_tasks, view, with_seed
+from tests.arena.tiny_world import MODELS, TinyEpisode, play_tiny, run, tiny_tasks, with_seed
 
 # Sojourns of 3 turns on "searcher", then alternately 1 on "writer" and 2 on "cheap".
 PATTERN = ("searcher", "searcher", "searcher", "writer", "searcher", "searcher", "searcher", "cheap", "cheap") * 4
@@ -74,11 +74,9 @@ def test_a_longer_episode_goes_on_with_a_longer_donor_then_with_the_last_model()
     assert seen == {("searcher",) * 2 + ("writer",) * 4, ("writer",) * 6}
 
 
-def test_a_task_type_without_donors_is_refused():
-    chooser = Transplanted({"other": [("searcher",)]}, seed=1)
-    chooser.begin(tiny_tasks(1)[0])
-    with pytest.raises(KeyError, match="tiny"):
-        chooser.choose(view(0))
+def test_a_task_type_without_donors_takes_those_of_others():
+    chooser = Transplanted({"other": [("searcher",) * 24]}, seed=1)
+    assert set(played(chooser, episodes=3)) == {("searcher",) * 24}
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -103,14 +104,14 @@ def _followers(episodes: Iterable[Served]) -> dict[tuple[str, int] | None, list[
 
 
 class Transplanted(_Keyed):
-    """The model sequence of another episode of the same task type.
+    """The model sequence of another episode of the same task type (of any, where nobody played that type).
 
     An episode that lasts longer than its donor goes on with another donor of at least its length, at the same turn;
     if there is none, with the last model.
     """
 
     def __init__(self, donors: Mapping[str, Sequence[Served]], *, seed: int) -> None:
-        """`donors`: by task type, at least one episode each."""
+        """`donors`: episodes by task type, at least one in all."""
         super().__init__(seed)
         self._donors = donors
         self._donor: Served = ()  # of the episode under way; owner: choose()
@@ -121,9 +122,9 @@ class Transplanted(_Keyed):
         self._donor = ()
 
     def choose(self, view: TurnView) -> str:
-        """The donor's model at this turn. Raises KeyError for a task type without donors."""
+        """The donor's model at this turn."""
         if view.turn_index >= len(self._donor):
-            donors = self._donors[view.task_type]
+            donors = self._donors.get(view.task_type) or list(chain(*self._donors.values()))
             longer = [donor for donor in donors if len(donor) > view.turn_index]
             if not longer:
                 return self._donor[-1]
