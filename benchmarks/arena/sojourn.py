@@ -48,7 +48,7 @@ class _Live:
     def statistics(self) -> snapshot_pb2.Statistics:
         return self._fold.counts
 
-    def predict(self, shared: str, actions: Sequence[str]) -> tuple[list[float], list[float]]:
+    def predict(self, shared: str, actions: Sequence[str]) -> tuple[list[float], float]:
         return self._fold.bandit.predict(shared, actions)
 
 

@@ -96,6 +96,7 @@ class PriorSettings(Frozen):
     base_score: Share = 0.5
     gap: Share = 0.15
     spread: Share = 0.5
+    error_slope: NonNegative = 2.0
     turns: Positive = 25.0
     seed: int = 1
 

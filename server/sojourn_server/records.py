@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import nan
-
 from sojourn.v1 import journal_pb2, router_pb2, types_pb2
 from sojourn_server.policy.decision import Choice
 from sojourn_server.policy.learned import Appraisal
@@ -69,7 +67,9 @@ def write_decision(
 def _write_inputs(inputs: journal_pb2.DecisionInputs, turn: Turn, choice: Choice) -> None:
     inputs.candidates.extend([offer.model.name for offer in choice.offers])
     inputs.warm_tokens.extend([offer.warm_tokens for offer in choice.offers])
-    inputs.predicted_turns_to_go.extend(_turns_to_go(choice))
+    predicted = next(filter(None, choice.appraisals), None)
+    if predicted is not None:
+        inputs.predicted_turns_to_go = predicted.turns_to_go
     inputs.incumbent = turn.incumbent
     inputs.sojourn_turns = turn.sojourn_turns
     inputs.turns_since_decision = turn.turns_since_decision
@@ -89,10 +89,3 @@ def _write_inputs(inputs: journal_pb2.DecisionInputs, turn: Turn, choice: Choice
     inputs.registry_version = turn.registry_version
     inputs.tool_type = turn.tool_type
     inputs.tabled = turn.tabled
-
-
-def _turns_to_go(choice: Choice) -> list[float]:
-    """Empty if nothing was predicted, else along the candidates."""
-    if not any(choice.appraisals):
-        return []
-    return [nan if appraisal is None else appraisal.turns_to_go for appraisal in choice.appraisals]

@@ -18,8 +18,8 @@ from sojourn_server.journal.memory import MemoryJournal
 from tests.learner.workshop import POLICY, Workshop, configured, lesson, predictions, replayed, same
 
 Open = Callable[..., Workshop]
-DIVERGING = "--freegrad"
-"""A learner of Vowpal Wabbit whose weights are not finite after one episode."""
+DIVERGING = "--sgd --l2 1e38 -l 10"
+"""Options with which no weight is finite after one lesson."""
 
 
 def exclusions(workshop: Workshop) -> list[tuple[int, int]]:
@@ -54,7 +54,7 @@ def test_a_lesson_that_leaves_no_finite_prediction_is_left_out_and_recorded(open
     assert newest.statistics.joins == {"excluded": 3}
     assert workshop.audience.faults == ["policy_unhealthy"] * 3
     assert sum(entry["event"] == "lesson_excluded" for entry in logs) == 3
-    assert all(isfinite(value) for pair in predictions(newest) for values in pair for value in values)
+    assert all(isfinite(value) for scores, turns in predictions(newest) for value in (*scores, turns))
     assert workshop.decide("next", tool_type="search").reason == pb.REASON_FIRST_TURN
 
 

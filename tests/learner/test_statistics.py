@@ -118,3 +118,14 @@ def test_models_that_clients_make_up_in_one_phase_do_not_either():
     for i in range(200):
         count(statistics, episode(f"model{i}"))
     assert len(statistics.evidence_by_phase["search"].decisions_by_model) <= 128
+
+
+def test_error_rates_are_counted_by_phase_and_model():
+    statistics = snapshot_pb2.Statistics()
+    records = episode("a", "a", "b", "a", phase="code")
+    for record, error in zip(records[1:], (pb.SEVERITY_LOW, pb.SEVERITY_NONE, pb.SEVERITY_HIGH), strict=True):
+        record.decision.request.previous_turn.error = error
+    count(statistics, records)
+    rates = statistics.evidence_by_phase["code"].error_rate_by_model
+    assert {name: (rate.count, rate.mean) for name, rate in rates.items()} == {"a": (2.0, 0.5), "b": (1.0, 1.0)}
+    assert statistics.error_rate.mean == pytest.approx(2 / 3)

@@ -36,7 +36,7 @@ SECRET = b"secret"
 PATIENCE_S = 30.0
 HOUR_MS = 3_600_000
 
-Predictions = list[tuple[list[float], list[float]]]
+Predictions = list[tuple[list[float], float]]
 
 
 def lesson(**changes: Any) -> LessonSettings:

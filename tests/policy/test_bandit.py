@@ -1,15 +1,15 @@
-"""The bandit learns, serialises exactly, and predicts both regressions from one parse as from two."""
+"""The bandit learns, serialises exactly, and shares between candidates and phases what it should."""
 
 from __future__ import annotations
 
 from random import Random
 
-import pylibvw
 import pytest
-import vowpalwabbit
 
 from benchmarks.memory import resident_mib
-from sojourn_server.policy.bandit import LEVEL_ACTION_LINE, Bandit
+from sojourn_server.policy.bandit import LEVEL_ACTION_LINE, Bandit, action_line
+from sojourn_server.policy.registry import Model
+from tests.policy.play import model
 
 KINDS = ("search", "code", "plan")
 ACTIONS = ["|m m_good c_large", "|m m_bad c_small", "|m m_other c_small"]
@@ -35,20 +35,31 @@ def taught(bandit: Bandit, lessons: int = 200, seed: int = 3) -> Bandit:
     return bandit
 
 
-def predictions(bandit: Bandit) -> list[tuple[list[float], list[float]]]:
+def predictions(bandit: Bandit) -> list[tuple[list[float], float]]:
     return [bandit.predict(shared(kind, number), ACTIONS) for kind in KINDS for number in (0.0, 0.3, 1.0)]
 
 
 @pytest.mark.parametrize("options", ["", "--coin"])
-def test_it_learns_score_and_turns_of_each_candidate(options: str):
+def test_it_learns_the_score_of_each_candidate_and_the_usual_turns(options: str):
     scores, turns = taught(fresh(options), 600).predict(shared("code"), ACTIONS)
     assert scores == pytest.approx([0.9, 0.2, 0.2], abs=0.25)
-    assert turns == pytest.approx([5, 40, 40], abs=10)
+    assert turns == pytest.approx((5 + 40 + 40) / 3, abs=10)
+
+
+def test_an_error_rate_teaches_all_candidates_at_once():
+    bandit, random = fresh(), Random(5)
+    for _ in range(600):
+        rate, chosen = random.choice([-0.1, 0.1]), random.randrange(2)
+        actions = [action_line(Model.of(model(name)), {}, rate) for name in "abc"]
+        bandit.learn(shared("code"), actions, chosen, score=0.5 - 2.0 * rate, turns_to_go=5.0)
+    careful, careless = (action_line(Model.of(model("c")), {}, rate) for rate in (-0.1, 0.1))
+    (better, worse), _ = bandit.predict(shared("search"), [careful, careless])
+    assert better - worse == pytest.approx(0.4, abs=0.1)
 
 
 def test_an_untaught_bandit_predicts_the_best_score_and_one_turn_for_all_alike():
     scores, turns = fresh().predict(shared("code"), ACTIONS)
-    assert (len(set(scores)), turns) == (1, [1.0, 1.0, 1.0])
+    assert (len(set(scores)), turns) == (1, 1.0)
 
 
 def test_a_bandit_takes_no_more_memory_than_its_weights_and_the_examples_of_a_turn():
@@ -85,27 +96,6 @@ def test_predicting_teaches_nothing():
     assert predictions(bandit) == before
 
 
-def _by_separate_parses(bandit: Bandit, text: str) -> tuple[list[float], list[float]]:
-    """Each regressor parses the text for itself."""
-
-    def costs(workspace: vowpalwabbit.Workspace) -> list[float]:
-        examples = workspace._parse(text)
-        pylibvw.vw.predict_multi(workspace, examples)
-        found = [e.get_partial_prediction() for e in examples[1:]]
-        pylibvw.vw._finish_example_multi_ex(workspace, examples)
-        return found
-
-    scores = [1.0 - 2.0 * cost for cost in costs(bandit._score)]
-    return scores, [max(cost * TURNS_CAP, 1.0) for cost in costs(bandit._turns)]
-
-
-def test_one_parse_serves_both_regressions_as_well_as_two():
-    bandit = taught(fresh())
-    for kind in KINDS:
-        text = "\n".join([shared(kind), *ACTIONS])
-        assert bandit.predict(shared(kind), ACTIONS) == _by_separate_parses(bandit, text)
-
-
 @pytest.mark.parametrize(("score", "expected"), [(-0.6, -0.6), (-1.0, -1.0), (-3.0, -1.0), (2.0, 1.0)])
 def test_credit_below_zero_is_learned_as_such_and_clipped_at_the_range(score: float, expected: float):
     bandit = fresh()
@@ -116,16 +106,14 @@ def test_credit_below_zero_is_learned_as_such_and_clipped_at_the_range(score: fl
 
 def test_level_only_learning_moves_the_level_and_keeps_all_advantages():
     bandit = taught(fresh())
-    before, turns_before = bandit.predict(shared("code"), ACTIONS)
+    before, _ = bandit.predict(shared("code"), ACTIONS)
     for _ in range(100):
         bandit.learn_level(shared("code"), ACTIONS[1], score=0.4, turns_to_go=60)
     after, turns_after = bandit.predict(shared("code"), ACTIONS)
     assert after[1] == pytest.approx(0.4, abs=0.03)
-    assert turns_after[1] == pytest.approx(60, abs=2)
+    assert turns_after == pytest.approx(60, abs=2)
     for candidate in (0, 2):
         assert after[candidate] - after[1] == pytest.approx(before[candidate] - before[1], abs=1e-5)
-        advantage = turns_before[candidate] - turns_before[1]
-        assert turns_after[candidate] - turns_after[1] == pytest.approx(advantage, abs=1e-3)
 
 
 def test_the_level_is_what_a_candidate_without_features_is_predicted():

@@ -181,11 +181,11 @@ class Broken:
         self.statistics = taught().statistics
         self._fault = fault
 
-    def predict(self, shared: str, actions: Any) -> tuple[list[float], list[float]]:
+    def predict(self, shared: str, actions: Any) -> tuple[list[float], float]:
         """Fails as it was told to."""
         if isinstance(self._fault, Exception):
             raise self._fault
-        return [self._fault] * len(actions), [1.0] * len(actions)
+        return [self._fault] * len(actions), 1.0
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("inside"), float("nan"), float("inf")], ids=str)

@@ -93,7 +93,7 @@ class Broken:
     version = 3
     statistics = taught().statistics
 
-    def predict(self, shared: str, actions: Any) -> tuple[list[float], list[float]]:
+    def predict(self, shared: str, actions: Any) -> tuple[list[float], float]:
         """Fails."""
         raise RuntimeError("inside")
 

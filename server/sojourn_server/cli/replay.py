@@ -157,9 +157,9 @@ def _differences(journal: Journal, rebuilt: Fold, kept: Bandit, snapshot: snapsh
     with progress("comparing", snapshot.position) as moved_to:
         for record in _decision_points(journal, rebuilt.policy, snapshot.position):
             turn = from_record(record.decision, rebuilt.world.registries[record.decision.inputs.registry_version])
-            text = lines(turn, turn.offers)
-            for mine, theirs in zip(rebuilt.bandit.predict(*text), kept.predict(*text), strict=True):
-                yield from (abs(a - b) for a, b in zip(mine, theirs, strict=True))
+            text = lines(turn, turn.offers, snapshot.statistics)
+            (scores, turns), (kept_scores, kept_turns) = rebuilt.bandit.predict(*text), kept.predict(*text)
+            yield from (abs(a - b) for a, b in zip([*scores, turns], [*kept_scores, kept_turns], strict=True))
             moved_to(record.position)
 
 

@@ -172,7 +172,7 @@ class Fold:
 
     def _teach(self, lessons: Sequence[Lesson]) -> None:
         """All bootstraps are predicted before the first lesson, so the order of lessons does not feed on itself."""
-        texts = [_text(lesson.turn, self.world.registries) for lesson in lessons]
+        texts = [_text(lesson.turn, self.world.registries, self.counts) for lesson in lessons]
         predictions = [self._predict(text) for text in texts]
         share = self.state.settings.lesson.bootstrap_share
         for i, (lesson, text) in enumerate(zip(lessons, texts, strict=True)):
@@ -193,7 +193,7 @@ class Fold:
     def _predict(self, text: _Text) -> float:
         """The predicted score of the served candidate, within the range of scores."""
         scores, turns = self.bandit.predict(text.shared, text.actions)
-        if not all(map(isfinite, scores)) or not all(map(isfinite, turns)):
+        if not all(map(isfinite, (*scores, turns))):
             raise BadLesson(self.position, NOT_FINITE)
         return min(max(scores[text.served], SCORE_LOW), SCORE_HIGH)
 
@@ -215,10 +215,10 @@ class _Text(NamedTuple):
     served: int
 
 
-def _text(played: PlayedTurn, registries: Mapping[int, Registry]) -> _Text:
+def _text(played: PlayedTurn, registries: Mapping[int, Registry], counts: snapshot_pb2.Statistics) -> _Text:
     """Lists the eligible candidates only, as the choice did, and the model that served in any case."""
     turn = from_record(played.decision, registries[played.decision.inputs.registry_version])
     excluded = exclusions(turn)
     offers = [o for o, why in zip(turn.offers, excluded, strict=True) if not why or o.model.name == played.served]
-    shared, actions = lines(turn, offers)
+    shared, actions = lines(turn, offers, counts)
     return _Text(shared, actions, [o.model.name for o in offers].index(played.served))

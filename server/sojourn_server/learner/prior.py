@@ -2,10 +2,11 @@
 
 Each event shows one candidate, drawn uniformly, in one of the table's situations. The table's choice is scored at an
 honest base; every other candidate lies below it by a gap, plus whatever money it would save there, so that at list
-prices the *utility* of the table's choice leads by the gap; no score leaves the range that can be learned, whatever
-money weighs. Each event is taught twice, as far above its value as below: real outcomes scatter like that, and Vowpal
-Wabbit's steps, which shrink with the squared errors seen, then start as small as after so many real outcomes. The same
-settings and models give the same prior.
+prices the *utility* of the table's choice leads by the gap; a candidate that errs more than usual lies lower by
+`error_slope` times that excess. No score leaves the range that can be learned, whatever money weighs. Each event is
+taught twice, as far above its value as below: real outcomes scatter like that, and Vowpal Wabbit's steps, which
+shrink with the squared errors seen, then start as small as after so many real outcomes. The same settings and models
+give the same prior.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from sojourn_server.policy import heuristic, money
 from sojourn_server.policy.bandit import SCORE_LOW, Bandit, action_line, shared_line
 from sojourn_server.policy.registry import Model
 
+_ERROR_EXCESS = 0.06  # standard deviation, over simulated candidates, of error rates around the usual one
 _LOG_PROMPT_RANGE = (log(1_500.0), log(60_000.0))  # of the simulated prompts, in tokens
 
 
@@ -41,10 +43,14 @@ def teach_prior(bandit: Bandit, settings: PolicySettings, models: Sequence[Model
         if models[index] is not tabled:
             lead = prior.gap + _saving(models[index], tabled, prompt_tokens, settings)
         shared = _shared(kind, language, prompt_tokens, choice)
+        excess = random.gauss(0.0, _ERROR_EXCESS)
+        lead += prior.error_slope * excess
+        actions[index] = action_line(models[index], {}, excess)
         score = max(prior.base_score - lead, SCORE_LOW + prior.spread)
         for side in (prior.spread, -prior.spread):
             turns_to_go = prior.turns * (1.0 + side)
             bandit.learn(shared, actions, index, score=score + side, turns_to_go=turns_to_go)
+        actions[index] = action_line(models[index], {})
 
 
 def _shared(kind: str, language: str, prompt_tokens: float, choice: ChoiceSettings) -> str:

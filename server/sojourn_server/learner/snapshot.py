@@ -45,7 +45,7 @@ def probe(bandit: Bandit, statistics: snapshot_pb2.Statistics) -> list[float]:
     values: list[float] = []
     for phase in phases:
         scores, turns = bandit.predict(f"shared |c turn:0.5 {token('p', phase)} |t {token('t', phase)}", actions)
-        values += scores + turns
+        values += [*scores, turns]
     return values
 
 
@@ -154,7 +154,7 @@ class Published:
         """Opens a snapshot for deciding. Raises BrokenSnapshot."""
         return cls(snapshot.position, open_bandit(snapshot, lesson), snapshot.statistics)
 
-    def predict(self, shared: str, actions: Sequence[str]) -> tuple[list[float], list[float]]:
+    def predict(self, shared: str, actions: Sequence[str]) -> tuple[list[float], float]:
         """See Knowledge.predict."""
         with self._lock:
             return self._bandit.predict(shared, actions)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby, pairwise
 from statistics import median
 
-from sojourn.v1 import snapshot_pb2
+from sojourn.v1 import snapshot_pb2, types_pb2
 from sojourn_server.config import LessonSettings
 from sojourn_server.learner.credit import Lesson, PlayedTurn
 
@@ -57,6 +57,7 @@ def count_episode(
     statistics.episodes += 1
     statistics.decisions += len(lessons)
     add(statistics.score, score)
+    _count_errors(statistics, turns)
     _bound(statistics)
     _count_sojourns(statistics, turns)
     _count_tokens(statistics, turns)
@@ -87,12 +88,24 @@ def _bound(statistics: Statistics) -> None:
     for known in phases.values():
         for model in _surplus(known.decisions_by_model, most=_MOST_MODELS_OF_A_PHASE):
             del known.decisions_by_model[model]
+        turns = {name: rate.count for name, rate in known.error_rate_by_model.items()}
+        for model in _surplus(turns, most=_MOST_MODELS_OF_A_PHASE):
+            del known.error_rate_by_model[model]
 
 
 def _surplus(counts: Mapping[str, float], *, most: int) -> list[str]:
     """The least counted names beyond `most`."""
     excess = len(counts) - most
     return sorted(counts, key=lambda name: (counts[name], name))[:excess] if excess > 0 else []
+
+
+def _count_errors(statistics: Statistics, turns: Sequence[PlayedTurn]) -> None:
+    for turn in turns:
+        if turn.facts is not None:
+            shows_error = float(turn.facts.error >= types_pb2.SEVERITY_LOW)
+            evidence = statistics.evidence_by_phase[turn.decision.answer.phase]
+            add(evidence.error_rate_by_model[turn.served], shows_error)
+            add(statistics.error_rate, shows_error)
 
 
 def _count_sojourns(statistics: Statistics, turns: Sequence[PlayedTurn]) -> None:

@@ -1,11 +1,12 @@
 """The one file that speaks Vowpal Wabbit: two regressions of an episode's end on context x candidate.
 
-Both are `--cb_adf` learners used as plain regressions (label probability 1): of the terminal score, and of the turns
-to go, in price-free units. VW minimises costs in [0, 1]; `_cost_of_score` and its inverse are the only place where a
-reward changes its sign. A Workspace is not thread-safe: whoever shares a `Bandit` holds one lock around each call.
-Text is compact on purpose: only the tool type and, with it, the language (namespace t) are crossed with the candidate
-(m); everything else is a main effect (c). No client string can break it: names get a letter in front, whatever is not
-plain is hashed, numbers are clipped to +-8.
+Both are `--cb_adf` learners used as plain regressions (label probability 1): of the terminal score by candidate, and
+of the turns to go by the context alone, in price-free units (by candidate they were mostly noise, times a price).
+VW minimises costs in [0, 1]; `_cost_of_score` and its inverse are the only place where a reward changes its sign. A
+Workspace is not thread-safe: whoever shares a `Bandit` holds one lock around each call. Text is compact on purpose:
+only the tool type and, with it, the language (namespace t) are crossed with the candidate (m); all else is a main
+effect (c, e). No client string can break it: names get a letter in front, what is not plain is hashed, numbers are
+clipped to +-8.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from functools import lru_cache
 from hashlib import blake2b
 from math import log1p
 from pathlib import Path
-from typing import Any
 
 import pylibvw
 import vowpalwabbit
@@ -27,6 +27,7 @@ from sojourn.v1 import router_pb2
 from sojourn_server.policy.registry import Model
 
 CLIP = 8.0
+_ERROR_SCALE = 5.0  # rates differ by .1 or .2; features should be of the order of 1
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,48}\Z")
 
 
@@ -94,10 +95,15 @@ def shared_line(
     return " ".join(parts)
 
 
-def action_line(model: Model, features: Mapping[str, float]) -> str:
-    """A candidate's line: its name, its class, and the request's numbers about it."""
+def action_line(model: Model, features: Mapping[str, float], error_excess: float = 0.0) -> str:
+    """A candidate's line: its name, its class, the request's numbers about it, and how much it errs beyond the usual.
+
+    That excess (in -1 .. 1) is a main effect: one weight that all candidates and phases teach together.
+    """
     line = _plain_action_line(model.name, model.model_class)
-    return f"{line} {_numbers('x', features)}" if features else line
+    if features:
+        line = f"{line} {_numbers('x', features)}"
+    return f"{line} |e excess:{_ERROR_SCALE * error_excess:.4g}" if error_excess else line
 
 
 @lru_cache(maxsize=4096)
@@ -153,38 +159,35 @@ class Bandit:
         """The two regressors as VW serialises them: score, turns to go."""
         return _dump(self._score), _dump(self._turns)
 
-    def predict(self, shared: str, actions: Sequence[str]) -> tuple[list[float], list[float]]:
-        """Terminal scores in [-1, 1] (unclipped) and turns to go (>= 1) for each action line, in order."""
-        examples = self._score._parse("\n".join([shared, *actions]))
-        try:
-            scores, turns = _costs(self._score, examples), _costs(self._turns, examples)
-        finally:
-            # An example that is not finished leaks 220 KiB.
-            _raw._finish_example_multi_ex(self._score, examples)
-        cap = self._turns_cap
-        return [_score_of_cost(cost) for cost in scores], [max(cost * cap, 1.0) for cost in turns]
+    def predict(self, shared: str, actions: Sequence[str]) -> tuple[list[float], float]:
+        """Terminal scores in [-1, 1] (unclipped) of the action lines, in order, and the turns to go (>= 1)."""
+        scores = [_score_of_cost(cost) for cost in _costs(self._score, shared, actions)]
+        (turns,) = _costs(self._turns, shared, [LEVEL_ACTION_LINE])
+        return scores, max(turns * self._turns_cap, 1.0)
 
     def learn(self, shared: str, actions: Sequence[str], chosen: int, *, score: float, turns_to_go: float) -> None:
         """One lesson: `actions[chosen]` led to `score` (in [-1, 1]) with `turns_to_go` turns (>= 0) left."""
         _learn(self._score, shared, actions, chosen, cost=_cost_of_score(score))
-        _learn(self._turns, shared, actions, chosen, cost=min(turns_to_go / self._turns_cap, 1.0))
+        _learn(self._turns, shared, [LEVEL_ACTION_LINE], 0, cost=min(turns_to_go / self._turns_cap, 1.0))
 
     def learn_level(self, shared: str, action: str, *, score: float, turns_to_go: float) -> None:
         """Moves what the context alone predicts so that `action` is predicted at the given values.
 
         Used where only one candidate was ever tried: the advantages between candidates stay as they were.
         """
-        scores, turns = self.predict(shared, [LEVEL_ACTION_LINE, action])
-        advantage, extra_turns = scores[1] - scores[0], turns[1] - turns[0]
-        target_turns = max(turns_to_go - extra_turns, 0.0)
-        self.learn(shared, [LEVEL_ACTION_LINE], 0, score=score - advantage, turns_to_go=target_turns)
+        (level, value), _ = self.predict(shared, [LEVEL_ACTION_LINE, action])
+        self.learn(shared, [LEVEL_ACTION_LINE], 0, score=score - (value - level), turns_to_go=turns_to_go)
 
 
-def _costs(workspace: vowpalwabbit.Workspace, examples: Sequence[Any]) -> list[float]:
-    """Predicted costs of the candidates, whose examples follow the shared one's."""
-    _raw.predict_multi(workspace, examples)
-    costs: list[float] = examples[0].get_action_scores()  # in the candidates' order
-    return costs
+def _costs(workspace: vowpalwabbit.Workspace, shared: str, actions: Sequence[str]) -> list[float]:
+    """Predicted costs of the candidates, in their order."""
+    examples = workspace._parse("\n".join([shared, *actions]))
+    try:
+        _raw.predict_multi(workspace, examples)
+        costs: list[float] = examples[0].get_action_scores()
+        return costs
+    finally:
+        _raw._finish_example_multi_ex(workspace, examples)  # an example that is not finished leaks 220 KiB
 
 
 def _learn(workspace: vowpalwabbit.Workspace, shared: str, actions: Sequence[str], chosen: int, *, cost: float) -> None:

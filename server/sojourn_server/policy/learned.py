@@ -17,6 +17,7 @@ from sojourn_server.policy.distribution import probability_matching, width
 from sojourn_server.policy.turn import Offer, Turn
 
 _NO_DECISIONS: Mapping[str, float] = {}
+_USUAL_TURNS = 10.0
 
 
 class Knowledge(Protocol):
@@ -30,8 +31,8 @@ class Knowledge(Protocol):
     def statistics(self) -> snapshot_pb2.Statistics:
         """Counts beside the regressions; read only."""
 
-    def predict(self, shared: str, actions: Sequence[str]) -> tuple[list[float], list[float]]:
-        """Terminal score and turns to go of each action line."""
+    def predict(self, shared: str, actions: Sequence[str]) -> tuple[list[float], float]:
+        """Terminal score of each action line, and the turns to go."""
 
 
 class Appraisal(NamedTuple):
@@ -44,7 +45,7 @@ class Appraisal(NamedTuple):
     utility: float
 
 
-def lines(turn: Turn, offers: Sequence[Offer]) -> tuple[str, list[str]]:
+def lines(turn: Turn, offers: Sequence[Offer], statistics: snapshot_pb2.Statistics) -> tuple[str, list[str]]:
     """The turn as the bandit's text: the shared line, and one line per offer."""
     shared = shared_line(
         turn.request,
@@ -56,13 +57,28 @@ def lines(turn: Turn, offers: Sequence[Offer]) -> tuple[str, list[str]]:
         prompt_tokens=turn.prompt_tokens,
         cost_weight=turn.cost_weight,
     )
-    return shared, [action_line(offer.model, offer.features) for offer in offers]
+    evidence = statistics.evidence_by_phase.get(turn.phase)
+    if evidence is None:
+        return shared, [action_line(offer.model, offer.features) for offer in offers]
+    rates, usual = evidence.error_rate_by_model, statistics.error_rate.mean
+    excesses = [error_excess(rates.get(offer.model.name), usual) for offer in offers]
+    return shared, [
+        action_line(offer.model, offer.features, excess) for offer, excess in zip(offers, excesses, strict=True)
+    ]
+
+
+def error_excess(known: snapshot_pb2.RunningMean | None, usual: float) -> float:
+    """How much likelier than usual a turn of this (phase, model) shows an error, as far as its turns tell; 0 = nothing.
+
+    Shrunk to the usual rate by `_USUAL_TURNS` imagined turns.
+    """
+    return 0.0 if known is None else known.count * (known.mean - usual) / (known.count + _USUAL_TURNS)
 
 
 def appraise(turn: Turn, offers: Sequence[Offer], knowledge: Knowledge, settings: ChoiceSettings) -> list[Appraisal]:
     """Appraises the offers, in order."""
-    scores, turns_to_go = knowledge.predict(*lines(turn, offers))
     statistics, prompt = knowledge.statistics, turn.prompt_tokens
+    scores, turns_to_go = knowledge.predict(*lines(turn, offers, statistics))
     horizon = money.Horizon(
         prompt,
         prompt_growth_tokens(statistics, settings),
@@ -74,14 +90,14 @@ def appraise(turn: Turn, offers: Sequence[Offer], knowledge: Knowledge, settings
     outlook = money.Outlook(horizon, money.mixed_rates(rates, shares))
     incumbent_warm = next((o.warm_tokens for o in turn.offers if o.model.name == turn.incumbent), 0.0)
     appraisals = []
-    for offer, rate, score, turns in zip(offers, rates, scores, turns_to_go, strict=True):
+    for offer, rate, score in zip(offers, rates, scores, strict=True):
         warm = offer.warm_tokens
-        usd = outlook.usd(rate, warm_tokens=warm, turns_to_go=turns)
+        usd = outlook.usd(rate, warm_tokens=warm, turns_to_go=turns_to_go)
         utility, switching = score - turn.cost_weight * usd, 0.0
         if turn.incumbent and offer.model.name != turn.incumbent:
             utility -= settings.friction
             switching = money.switching_usd(rate, min(prompt, incumbent_warm), min(prompt, warm))
-        appraisals.append(Appraisal(score, turns, usd, switching, utility))
+        appraisals.append(Appraisal(score, turns_to_go, usd, switching, utility))
     return appraisals
 
 

@@ -191,6 +191,10 @@ class DecisionInputs(google.protobuf.message.Message):
     """Position of the settings record in force."""
     registry_version: builtins.int
     """Position of the newest record of the registry."""
+    predicted_turns_to_go: builtins.float
+    """Raw prediction of the turns from here to the end of the episode; absent = none was made. The raw predictions of
+    the score are in the answer's ranking.
+    """
     tool_type: builtins.str
     """Tool type as used, after the heuristic's patterns."""
     tabled: builtins.bool
@@ -219,12 +223,6 @@ class DecisionInputs(google.protobuf.message.Message):
     def warm_tokens(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.float]:
         """Prompt tokens presumed to lie warm in each candidate's cache, in the order of candidates."""
 
-    @property
-    def predicted_turns_to_go(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.float]:
-        """Raw prediction of the turns from here to the end of the episode, in the order of candidates; NaN = not predicted.
-        Empty = none was. The raw predictions of the score are in the answer's ranking.
-        """
-
     def __init__(
         self,
         *,
@@ -248,13 +246,14 @@ class DecisionInputs(google.protobuf.message.Message):
         settings_version: builtins.int = ...,
         registry_version: builtins.int = ...,
         warm_tokens: collections.abc.Iterable[builtins.float] | None = ...,
-        predicted_turns_to_go: collections.abc.Iterable[builtins.float] | None = ...,
+        predicted_turns_to_go: builtins.float | None = ...,
         tool_type: builtins.str = ...,
         tabled: builtins.bool = ...,
         turns_since_decision: builtins.int = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["cell", b"cell", "surviving", b"surviving"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["candidates", b"candidates", "cell", b"cell", "cohort", b"cohort", "cohort_probability", b"cohort_probability", "cost_weight", b"cost_weight", "draw", b"draw", "earlier_phase", b"earlier_phase", "error_count", b"error_count", "failed_models", b"failed_models", "incumbent", b"incumbent", "incumbent_cache_expired", b"incumbent_cache_expired", "last_error", b"last_error", "mode", b"mode", "phase_change_turns", b"phase_change_turns", "predicted_turns_to_go", b"predicted_turns_to_go", "prompt_tokens", b"prompt_tokens", "registry_version", b"registry_version", "settings_version", b"settings_version", "sojourn_turns", b"sojourn_turns", "surviving", b"surviving", "tabled", b"tabled", "tool_type", b"tool_type", "turns_since_decision", b"turns_since_decision", "warm_tokens", b"warm_tokens"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_predicted_turns_to_go", b"_predicted_turns_to_go", "cell", b"cell", "predicted_turns_to_go", b"predicted_turns_to_go", "surviving", b"surviving"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_predicted_turns_to_go", b"_predicted_turns_to_go", "candidates", b"candidates", "cell", b"cell", "cohort", b"cohort", "cohort_probability", b"cohort_probability", "cost_weight", b"cost_weight", "draw", b"draw", "earlier_phase", b"earlier_phase", "error_count", b"error_count", "failed_models", b"failed_models", "incumbent", b"incumbent", "incumbent_cache_expired", b"incumbent_cache_expired", "last_error", b"last_error", "mode", b"mode", "phase_change_turns", b"phase_change_turns", "predicted_turns_to_go", b"predicted_turns_to_go", "prompt_tokens", b"prompt_tokens", "registry_version", b"registry_version", "settings_version", b"settings_version", "sojourn_turns", b"sojourn_turns", "surviving", b"surviving", "tabled", b"tabled", "tool_type", b"tool_type", "turns_since_decision", b"turns_since_decision", "warm_tokens", b"warm_tokens"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_predicted_turns_to_go", b"_predicted_turns_to_go"]) -> typing.Literal["predicted_turns_to_go"] | None: ...
 
 global___DecisionInputs = DecisionInputs
 

@@ -76,21 +76,45 @@ class Evidence(google.protobuf.message.Message):
         ) -> None: ...
         def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
 
+    @typing.final
+    class ErrorRateByModelEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> global___RunningMean: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: global___RunningMean | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     DECISIONS_FIELD_NUMBER: builtins.int
     DECISIONS_BY_MODEL_FIELD_NUMBER: builtins.int
+    ERROR_RATE_BY_MODEL_FIELD_NUMBER: builtins.int
     decisions: builtins.float
     """Learned decisions, decayed by the half-life in episodes."""
     @property
     def decisions_by_model(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:
         """Those that taught about a candidate, by the model that served, decayed likewise."""
 
+    @property
+    def error_rate_by_model(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, global___RunningMean]:
+        """Share of turns that showed an error, by the model that served them."""
+
     def __init__(
         self,
         *,
         decisions: builtins.float = ...,
         decisions_by_model: collections.abc.Mapping[builtins.str, builtins.float] | None = ...,
+        error_rate_by_model: collections.abc.Mapping[builtins.str, global___RunningMean] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["decisions", b"decisions", "decisions_by_model", b"decisions_by_model"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["decisions", b"decisions", "decisions_by_model", b"decisions_by_model", "error_rate_by_model", b"error_rate_by_model"]) -> None: ...
 
 global___Evidence = Evidence
 
@@ -215,6 +239,7 @@ class Statistics(google.protobuf.message.Message):
     PROGRESSIVE_LOSS_FIELD_NUMBER: builtins.int
     SCORE_FIELD_NUMBER: builtins.int
     JOINS_FIELD_NUMBER: builtins.int
+    ERROR_RATE_FIELD_NUMBER: builtins.int
     episodes: builtins.int
     """Episodes learned."""
     decisions: builtins.int
@@ -255,6 +280,10 @@ class Statistics(google.protobuf.message.Message):
     def joins(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
         """Episodes by how they joined: "learned", "no_decisions", "abandoned", "late", "expired", "excluded" ..."""
 
+    @property
+    def error_rate(self) -> global___RunningMean:
+        """Share of turns that showed an error, of all whose facts are known."""
+
     def __init__(
         self,
         *,
@@ -269,9 +298,10 @@ class Statistics(google.protobuf.message.Message):
         progressive_loss: global___RunningMean | None = ...,
         score: global___RunningMean | None = ...,
         joins: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
+        error_rate: global___RunningMean | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["progressive_loss", b"progressive_loss", "prompt_growth_tokens", b"prompt_growth_tokens", "score", b"score"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["decisions", b"decisions", "episodes", b"episodes", "evidence_by_phase", b"evidence_by_phase", "joins", b"joins", "output_tokens_by_model", b"output_tokens_by_model", "progressive_loss", b"progressive_loss", "prompt_growth_tokens", b"prompt_growth_tokens", "score", b"score", "sojourn_turns_by_phase", b"sojourn_turns_by_phase", "successful_turns_by_task_type", b"successful_turns_by_task_type", "turns_by_model", b"turns_by_model"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["error_rate", b"error_rate", "progressive_loss", b"progressive_loss", "prompt_growth_tokens", b"prompt_growth_tokens", "score", b"score"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["decisions", b"decisions", "episodes", b"episodes", "error_rate", b"error_rate", "evidence_by_phase", b"evidence_by_phase", "joins", b"joins", "output_tokens_by_model", b"output_tokens_by_model", "progressive_loss", b"progressive_loss", "prompt_growth_tokens", b"prompt_growth_tokens", "score", b"score", "sojourn_turns_by_phase", b"sojourn_turns_by_phase", "successful_turns_by_task_type", b"successful_turns_by_task_type", "turns_by_model", b"turns_by_model"]) -> None: ...
 
 global___Statistics = Statistics
 
