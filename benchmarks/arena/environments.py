@@ -2,7 +2,8 @@
 
 Worlds and experts are third-party; the models' weaknesses, replies and prompts are ours (see `demo.models`). Seeds of
 the two sides never meet: what is chosen (settings, tables, training runs) is chosen on TUNING_SEEDS, what is reported
-is played on HELD_OUT_SEEDS, in TextWorld on other games too. The split was fixed before anything was tuned.
+is played on HELD_OUT_SEEDS, in TextWorld and ScienceWorld on other games too. The split was fixed before anything was
+tuned.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
+from shutil import which
 from types import MappingProxyType
 
 from benchmarks.arena import babyai
@@ -143,6 +145,31 @@ def _textworld(prompts: str) -> Environment:
     )
 
 
+def _scienceworld(prompts: str) -> Environment:
+    from benchmarks.arena import scienceworld, scienceworld_models  # optional, and starts a Java program
+
+    def make_tasks(count: int, seed: int) -> list[Task]:
+        levels = scienceworld.HELD_OUT if seed in HELD_OUT_SEEDS else scienceworld.LEVELS
+        return play.tasks(count, seed=seed, levels=levels)
+
+    return Environment(
+        name=f"scienceworld-{prompts}",
+        world="ScienceWorld, third-party, along its gold paths, which slips here never spoil",
+        prompts=prompts,
+        shape=PROMPTS[prompts],
+        models=scienceworld_models.MODELS,
+        strongest=models.STRONGEST,
+        cheapest="scripted-small-f",
+        table=MappingProxyType(scienceworld.TABLE),
+        task_types=tuple(level.name for level in scienceworld.LEVELS),
+        tool_types=scienceworld.TOOL_TYPES,
+        phases=scienceworld_models.PHASES,
+        make_tasks=make_tasks,
+    )
+
+
+HAS_SCIENCEWORLD = find_spec("scienceworld") is not None and which("java") is not None
+"""ScienceWorld needs Java, so it is installed by hand only: `uv sync --all-extras --group scienceworld`."""
 HAS_TEXTWORLD = find_spec("textworld") is not None
 """TextWorld brings a GPL dependency, so it is installed by hand only: `uv sync --all-extras --group textworld`."""
 
@@ -150,7 +177,7 @@ HAS_TEXTWORLD = find_spec("textworld") is not None
 @cache
 def environments() -> Sequence[Environment]:
     """All that can be played here."""
-    worlds = [_babyai, _textworld] if HAS_TEXTWORLD else [_babyai]
+    worlds = [_babyai, *[_textworld] * HAS_TEXTWORLD, *[_scienceworld] * HAS_SCIENCEWORLD]
     return [world(prompts) for world in worlds for prompts in PROMPTS]
 
 
