@@ -64,7 +64,7 @@ def main() -> None:
     if not (given.tuning or given.no_files):
         command = "python -m benchmarks.arena " + " ".join(sys.argv[1:])
         report.write(report.results(table, episodes=given.episodes, tail=tail, command=command.strip()), table)
-        print(f"written: {report.relative(report.RESULT)}, {report.relative(report.PAGE)}")
+        print(f"written: {report.relative(report.RESULT)}, {report.relative(report.INDEX)}")
 
 
 def _default_policies(environment: str) -> list[str]:

@@ -1,9 +1,12 @@
-"""From played jobs to the results file, the plots and the page; all three say where and how they were made."""
+"""From played jobs to the results file, the plots and the pages; all of them say where and how they were made.
+
+An environment that is played takes the place of its earlier figures; those of other environments stay.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -14,16 +17,16 @@ from benchmarks.arena import measures, plots
 from benchmarks.arena.cache import ROOT
 from benchmarks.arena.contestants import training_usd
 from benchmarks.arena.environments import Environment, by_name
-from benchmarks.arena.goals import goals
+from benchmarks.arena.goals import COLD, HERO, goals
 from benchmarks.arena.measures import Interval, Row
 from benchmarks.arena.run import Job, load
 from benchmarks.arena.tables import COST_WEIGHT
 from benchmarks.latency import where
 
 RESULT = ROOT / "benchmarks" / "results" / "arena.json"
-PAGE = ROOT / "docs" / "arena.md"
+INDEX = ROOT / "docs" / "arena.md"
+PAGES = ROOT / "docs" / "arena"
 PLOTS = ROOT / "docs" / "plots"
-HERO = "sojourn-warm"
 PRIMARY = ("heuristic", "per-turn", "router-r1-like", "mtrouter-like", "transplanted")
 """The declared primary comparisons of HERO, corrected together within an environment."""
 
@@ -46,7 +49,7 @@ def rows(jobs: Sequence[Job], *, tail: int) -> dict[str, dict[str, Row]]:
 
 def results(table: Rows, *, episodes: int, tail: int, command: str) -> dict[str, Any]:
     """The results file: environment -> policy -> measures, then what was played, where and by which command."""
-    seeds = sorted({seed for policies in table.values() for row in policies.values() for seed in row.seeds})
+    here = where(command)
     return {
         **{
             environment: {policy: _as_json(row, policies.get(HERO)) for policy, row in policies.items()}
@@ -58,12 +61,18 @@ def results(table: Rows, *, episodes: int, tail: int, command: str) -> dict[str,
             for environment, policies in table.items()
             if "mtrouter-like" in policies
         },
-        "episodes": episodes,
-        "tail": tail,
+        "played": {
+            environment: {"episodes": episodes, "tail": tail, "seeds": _seeds(policies), **here}
+            for environment, policies in table.items()
+        },
         "cost_weight": COST_WEIGHT,
-        "seeds": seeds,
-        **where(command),
+        "seeds": sorted({seed for policies in table.values() for seed in _seeds(policies)}),
+        **here,
     }
+
+
+def _seeds(policies: Mapping[str, Row]) -> list[int]:
+    return sorted({seed for row in policies.values() for seed in row.seeds})
 
 
 def _as_json(row: Row, hero: Row | None) -> dict[str, Any]:
@@ -109,32 +118,82 @@ def comparisons(policies: Mapping[str, Row]) -> dict[str, dict[str, Any]]:
 
 
 def write(found: Mapping[str, Any], table: Rows) -> None:
-    """Writes the results file, the page and the plots."""
+    """Writes the results file, the pages and the plots."""
+    earlier = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    merged = joined(earlier, found)
     RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(found, indent=1) + "\n")
-    PLOTS.mkdir(parents=True, exist_ok=True)
+    RESULT.write_text(json.dumps(merged, indent=1) + "\n")
+    for folder in (PLOTS, PAGES):
+        folder.mkdir(parents=True, exist_ok=True)
     for environment, policies in table.items():
-        plots.learning_curves(policies, PLOTS / f"{environment}-learning.svg", episodes=found["episodes"])
+        episodes = found["played"][environment]["episodes"]
+        plots.learning_curves(policies, PLOTS / f"{environment}-learning.svg", episodes=episodes)
         plots.money_against_score(policies, PLOTS / f"{environment}-money.svg")
-    PAGE.write_text(page(found, table))
+        (PAGES / f"{environment}.md").write_text(page(by_name(environment), policies, found))
+    INDEX.write_text(index(merged))
 
 
-def page(found: Mapping[str, Any], table: Rows) -> str:
-    """The page, generated from the results alone."""
+def joined(earlier: Mapping[str, Any], newer: Mapping[str, Any]) -> dict[str, Any]:
+    """The earlier results with the newer ones in place of theirs, environment by environment."""
+    by_environment = ("comparisons", "training_usd", "played")
+    return {**earlier, **newer} | {key: {**earlier.get(key, {}), **newer[key]} for key in by_environment}
+
+
+WHOSE = (
+    "Third-party: the worlds and their experts. Ours: the scripted models (their skills by hidden phase, their "
+    "replies), the growth of prompts, the share that a cache keeps. Price tags are list prices of real models; nothing "
+    "here says anything about those models."
+)
+
+
+def index(found: Mapping[str, Any]) -> str:
+    """The front page: the rows that matter most, of every environment that was played."""
     lines = [
         "# The arena",
         "",
-        "Generated by `python -m benchmarks.arena`; do not edit. "
-        f"{found['episodes']} episodes per seed, seeds {_span(found['seeds'])} (held out: nothing was chosen on them), "
-        f"rows are the last {found['tail']} episodes, ± is 95 % over seeds, utility is score − {COST_WEIGHT:g} × USD. "
-        f"Commit {found['commit']}, {found['date']}, {found['machine']}, `{found['command']}`.",
+        f"Generated by `python -m benchmarks.arena`; do not edit. {WHOSE}",
         "",
-        "Third-party: the worlds and their experts. Ours: the scripted models (their skills by hidden phase, their "
-        "replies), the growth of prompts, the share that a cache keeps. Price tags are list prices of real models; "
-        "nothing here says anything about those models.",
+        "Utility is score − cost weight × USD on held-out seeds, ± is 95 % over seeds; each environment has its own "
+        "page with all rows, the goals and the plots. What follows from it is in [findings.md](findings.md).",
+        "",
+        "| environment | episodes × seeds | Sojourn warm | cold | heuristic | strongest model | best visible table |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for name, policies in table.items():
-        lines += ["", *_section(by_name(name), policies, found)]
+    for name, played in found["played"].items():
+        cells = [_utility(found[name].get(policy)) for policy in (HERO, COLD, "heuristic")]
+        strongest = max(
+            (n for n in found[name] if n.startswith("never-switch:")), key=_score_in(found[name]), default=""
+        )
+        cells += [_utility(found[name].get(policy)) for policy in (strongest, "hand-table")]
+        size = f"{played['episodes']} × {len(played['seeds'])}"
+        lines.append(f"| [{name}](arena/{name}.md) | {size} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _score_in(policies: Mapping[str, Any]) -> Callable[[str], float]:
+    return lambda name: float(policies[name]["score"])
+
+
+def _utility(row: Mapping[str, Any] | None) -> str:
+    return "" if row is None else cell(Interval(row["utility"], row["ci95"]["utility"]))
+
+
+def page(environment: Environment, policies: Mapping[str, Row], found: Mapping[str, Any]) -> str:
+    """An environment's page."""
+    played = found["played"][environment.name]
+    lines = [
+        f"# The arena: {environment.name}",
+        "",
+        f"{environment.world}; {environment.prompts} prompts. Generated by `python -m benchmarks.arena`; do not edit. "
+        f"{played['episodes']} episodes per seed, seeds {_span(played['seeds'])} (held out: nothing was chosen on "
+        f"them), rows are the last {played['tail']} episodes, ± is 95 % over seeds, utility is score − "
+        f"{COST_WEIGHT:g} × USD. Commit {played['commit']}, {played['date']}, {played['machine']}, "
+        f"`{played['command']}`.",
+        "",
+        WHOSE,
+        "",
+        *_section(environment, policies, found),
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -148,10 +207,6 @@ _COLUMNS = ("score", "usd", "utility", "switches_per_episode", "stay_after_error
 def _section(environment: Environment, policies: Mapping[str, Row], found: Mapping[str, Any]) -> list[str]:
     ordered = sorted(policies.values(), key=lambda row: -row.values["utility"].mean)
     lines = [
-        f"## {environment.name}",
-        "",
-        f"{environment.world}; {environment.prompts} prompts.",
-        "",
         "| policy | seeds | score | USD | utility | switches | stays after error | USD forfeited | cumulative |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
@@ -172,7 +227,7 @@ def _section(environment: Environment, policies: Mapping[str, Row], found: Mappi
     if environment.name in found["training_usd"]:
         lines += ["", f"Training the MTRouter-like estimator cost ${found['training_usd'][environment.name]:.2f} here."]
     for what in ("learning", "money"):
-        lines += ["", f"![{what}](plots/{environment.name}-{what}.svg)"]
+        lines += ["", f"![{what}](../plots/{environment.name}-{what}.svg)"]
     return lines
 
 

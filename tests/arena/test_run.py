@@ -103,6 +103,22 @@ def test_the_page_and_the_results_say_the_same():
     assert row["utility"] == pytest.approx(sum(expected) / 2, abs=1e-4)
     gain = found["comparisons"][ENVIRONMENT]["heuristic"]["utility_gain"]
     assert row["sojourn_minus_this"]["utility"] == gain
-    page = report.page(found, table)
+    page = report.page(by_name(ENVIRONMENT), table[ENVIRONMENT], found)
     assert f"| heuristic | {gain:+.3f}" in page
     assert found["commit"] in page
+
+
+def test_an_environment_that_is_played_again_replaces_itself_alone():
+    jobs = [Job(ENVIRONMENT, policy, SEED, 4) for policy in ("random", "heuristic")]
+    play_all(jobs, processes=1)
+    found = report.results(report.rows(jobs, tail=2), episodes=4, tail=2, command="newer")
+    earlier = {
+        ENVIRONMENT: {"escalation": {}},
+        "elsewhere": {"heuristic": {"utility": 0.5, "ci95": {"utility": 0.1}}},
+        "played": {"elsewhere": {"episodes": 9, "seeds": [1, 2], "command": "older"}},
+        "commit": "older",
+    }
+    merged = report.joined(earlier, found)
+    assert set(merged[ENVIRONMENT]) == {"random", "heuristic"}
+    assert [played["command"] for played in merged["played"].values()] == ["older", "newer"]
+    assert "| [elsewhere](arena/elsewhere.md) | 9 × 2 |  |  | 0.500 ± 0.100 |" in report.index(merged)
