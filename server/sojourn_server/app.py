@@ -19,7 +19,6 @@ from typing import Literal, Self
 
 import structlog
 
-from sojourn_server.administration import Administration
 from sojourn_server.config import Config, JournalConfig
 from sojourn_server.episodes import Episodes
 from sojourn_server.errors import JournalUnavailable
@@ -30,10 +29,15 @@ from sojourn_server.learner.fold import Join
 from sojourn_server.learner.learner import Learner, Workplace
 from sojourn_server.learner.snapshot import Published, SnapshotStore
 from sojourn_server.router import Router
+from sojourn_server.rpc.admin import AdminService
 from sojourn_server.rpc.edge import Edge
-from sojourn_server.rpc.server import AdminService, RouterService, RpcServer
+from sojourn_server.rpc.server import RouterService, RpcServer
+from sojourn_server.security.gate import Gate
+from sojourn_server.security.tls import server_credentials
+from sojourn_server.security.tokens import TokenFile
 from sojourn_server.telemetry import Telemetry
 from sojourn_server.traces import DecisionRef
+from sojourn_server.upkeep.administration import Administration
 from sojourn_server.world import load_world
 
 log = structlog.get_logger(__name__)
@@ -73,10 +77,12 @@ class App:
             router.wakes(learner)
             learner.start()
             made.callback(learner.close)
+            gate = Gate(_tokens(config, telemetry), journal.append)
             rpc = RpcServer(
                 config.server,
-                edge=Edge(telemetry, audience.decisions_of, now_ms, log_decisions=config.log.decisions),
+                edge=Edge(telemetry, gate, audience.decisions_of, now_ms, log_decisions=config.log.decisions),
                 services=(RouterService(router), AdminService(Administration(journal, router, store, learner))),
+                credentials=server_credentials(config.security.tls) if config.security.tls else None,
             )
             made.callback(rpc.drain)
             rpc.start()
@@ -149,6 +155,18 @@ def _snapshot_directory(config: JournalConfig, made: ExitStack) -> Path:
     if config.kind == "sqlite":
         return config.directory / "snapshots"
     return Path(made.enter_context(tempfile.TemporaryDirectory(prefix="sojourn-snapshots-")))
+
+
+def _tokens(config: Config, telemetry: Telemetry) -> TokenFile | None:
+    """The token file, if there is one. Whoever listens to other machines without one should know."""
+    if config.security.tokens is not None:
+        return TokenFile.open(config.security.tokens, broken=lambda: telemetry.metrics.fault("tokens_unreadable"))
+    host = config.server.address.rpartition(":")[0].strip("[]")
+    if host not in ("127.0.0.1", "::1", "localhost") and not host.startswith("unix"):
+        log.warning(
+            "open_to_everybody", address=config.server.address, next_step="set security.tokens and security.tls"
+        )
+    return None
 
 
 def _secret(config: Config) -> bytes:

@@ -147,6 +147,21 @@ class ServerConfig(Frozen):
     draw_secret: SecretStr | None = None
 
 
+class TlsConfig(Frozen):
+    """PEM files. With `client_ca`, clients need a certificate that it signed."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+
+class SecurityConfig(Frozen):
+    """Who may call: without `tokens` everybody, without `tls` in the clear."""
+
+    tokens: Path | None = None
+    tls: TlsConfig | None = None
+
+
 class JournalConfig(Frozen):
     """Where the truth lives."""
 
@@ -178,6 +193,7 @@ class Config(BaseSettings):
     )
 
     server: ServerConfig = ServerConfig()
+    security: SecurityConfig = SecurityConfig()
     journal: JournalConfig = JournalConfig()
     learner: LearnerConfig = LearnerConfig()
     log: LogConfig = LogConfig()

@@ -77,6 +77,23 @@ class JournalUnavailable(SojournError):
     """The journal could not store or read a record; try again."""
 
 
+class Unauthenticated(SojournError):
+    """The call carries no token that is known."""
+
+
+class PermissionDenied(SojournError):
+    """The token's scopes or policies do not cover the call."""
+
+
+class RateLimited(SojournError):
+    """The token has used up its calls; `retry_after_ms` says when there will be one again."""
+
+    def __init__(self, message: str, *, retry_after_ms: int) -> None:
+        """`retry_after_ms` >= 1."""
+        super().__init__(message)
+        self.retry_after_ms = retry_after_ms
+
+
 class BrokenSnapshot(Exception):
     """A snapshot is corrupt, truncated, or of another platform or lesson; never shown to callers."""
 

@@ -47,10 +47,11 @@ log = structlog.get_logger(__name__)
 
 
 class Call(NamedTuple):
-    """What the edge knows about a call: when it came (ms since 1970), from whom, under which span."""
+    """What the edge knows about a call: when it came (ms since 1970), from whom, trusted or not, under which span."""
 
     received_at_ms: int
     reporter: str = ""
+    quarantined: bool = False
     trace_id: bytes = b""
     span_id: bytes = b""
 
@@ -259,7 +260,7 @@ class Router:
         with self._episodes.lock(policy, episode_id):
             episode = self._episodes.get(policy, episode_id, cacheable_share=share)
             outcome = journal_pb2.OutcomeRecord(
-                request=request, late=episode.expired, joined_decisions=episode.decisions
+                request=request, late=episode.expired, joined_decisions=episode.decisions, quarantined=call.quarantined
             )
             appended = self._journal.append(_record(policy, episode_id, call, outcome=outcome), durable=True)
             self._episodes.forget(policy, episode_id)

@@ -25,16 +25,26 @@ from sojourn_server.policy.registry import Registry
 
 ADMINISTRATIVE_BODIES = frozenset({"settings", "mode", "model_put", "model_removed", "exclusion"})
 log = structlog.get_logger(__name__)
-LESSON_FORMAT = 1
+LESSON_FORMAT = 2
 """Raised when the code of the lesson changes what a journal folds to: old snapshots are then rebuilt."""
 
 
 class Excluded(NamedTuple):
-    """Records in (after, through] that the fold leaves out, by the record at `position`."""
+    """Records in (after, through] that the fold leaves out, by the record at `position`.
+
+    With a `reporter` only the outcomes that it sent.
+    """
 
     after: int
     through: int
     position: int
+    reporter: str = ""
+
+    def covers(self, record: journal_pb2.JournalRecord) -> bool:
+        """True if the fold leaves this record out."""
+        if not self.after < record.position <= self.through:
+            return False
+        return not self.reporter or (record.reporter == self.reporter and record.HasField("outcome"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +67,9 @@ class PolicyState:
         """Least version of a fold up to `until`: past every change after which a position means another state."""
         return max(self.lesson_version, *(e.position for e in self.excluded if e.position <= until), 0)
 
-    def excludes(self, position: int) -> bool:
-        """True if the fold leaves out the record at this position."""
-        return any(e.after < position <= e.through for e in self.excluded)
+    def excludes(self, record: journal_pb2.JournalRecord) -> bool:
+        """True if the fold leaves out this record."""
+        return any(e.covers(record) for e in self.excluded)
 
     def outdates(self, snapshot_position: int) -> bool:
         """True if a snapshot at this position has learned what was excluded later."""
@@ -100,7 +110,9 @@ def after(world: World, record: journal_pb2.JournalRecord) -> World:
             return world._with_policy(record.policy, state)
         case "exclusion":
             state, exclusion = world.policies[record.policy], record.exclusion
-            excluded = Excluded(exclusion.after_position, exclusion.through_position, record.position)
+            excluded = Excluded(
+                exclusion.after_position, exclusion.through_position, record.position, exclusion.reporter
+            )
             return world._with_policy(record.policy, replace(state, excluded=(*state.excluded, excluded)))
     return world
 

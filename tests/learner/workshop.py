@@ -9,7 +9,6 @@ from random import Random
 from typing import Any
 
 from sojourn.v1 import journal_pb2, router_pb2, types_pb2
-from sojourn_server.administration import Administration
 from sojourn_server.config import (
     ChoiceSettings,
     Config,
@@ -28,6 +27,7 @@ from sojourn_server.learner.snapshot import Published, SnapshotStore
 from sojourn_server.policy.bandit import action_line, shared_line
 from sojourn_server.policy.learned import Knowledge
 from sojourn_server.router import Call, Router
+from sojourn_server.upkeep.administration import Administration
 from sojourn_server.world import ADMINISTRATIVE_BODIES, World, after, load_world
 
 POLICY = "default"
@@ -102,6 +102,7 @@ class Workshop:
         self.journal: Journal = journal or MemoryJournal()
         self.store = SnapshotStore(directory, keep=keep_snapshots)
         self.now_ms = 1_000_000
+        self.reporter = ""  # who calls from here on
         self._config = config or configured()
         self._learning = LearnerConfig(publish_outcomes=publish_outcomes, publish_interval_ms=10)
         self.open()
@@ -134,7 +135,7 @@ class Workshop:
     def call(self) -> Call:
         """A call at this moment; a second passes with each."""
         self.now_ms += 1_000
-        return Call(self.now_ms)
+        return Call(self.now_ms, self.reporter)
 
     def decide(self, episode_id: str, turn_index: int = 0, **fields: Any) -> router_pb2.DecideResponse:
         """Decides a turn; fields of the context go by their own names."""

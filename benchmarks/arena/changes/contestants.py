@@ -16,12 +16,12 @@ from benchmarks.arena.contestants import entry
 from benchmarks.arena.environments import Environment
 from benchmarks.arena.policies.learning import PerTurn
 from benchmarks.arena.sojourn import START_MS, Sojourn
-from sojourn_server.administration import Administration
 from sojourn_server.demo.models import luck
 from sojourn_server.demo.play import Chooser, Task, TurnFacts, TurnView
 from sojourn_server.demo.service import registry_entry
 from sojourn_server.learner.snapshot import SnapshotStore
 from sojourn_server.router import Call
+from sojourn_server.upkeep.administration import Administration
 from sojourn_server.world import model_terms
 
 FROZEN = ("mtrouter-like", "mtrouter-like-money")

@@ -31,7 +31,8 @@ class ClientSettings(TypedDict, total=False):
     `report_deadline_ms` (5000) are above 0. `queue_size` (1024), at least 1, is the number of reports that
     may wait. `credentials` make the channel TLS and may carry a token; without them it is plaintext.
     `traceparent` returns the W3C header of the caller's current span, or None; unless given, OpenTelemetry is
-    asked if it is installed. `rng` jitters retries.
+    asked if it is installed. `token`, or what returns it before each call, goes along as a bearer token; without
+    `credentials` it travels in the clear. `rng` jitters retries.
     """
 
     policy: str
@@ -40,6 +41,7 @@ class ClientSettings(TypedDict, total=False):
     report_deadline_ms: float
     queue_size: int
     credentials: grpc.ChannelCredentials | None
+    token: str | Callable[[], str]
     traceparent: Callable[[], str | None]
     rng: Random
 
@@ -60,6 +62,7 @@ class ClientBase(ABC, Generic[EpisodeT, ReceiptT]):
         self._report_deadline_s = settings.get("report_deadline_ms", 5_000.0) / 1000
         self._queue_size = settings.get("queue_size", 1024)
         self._credentials = settings.get("credentials")
+        self._token = settings.get("token", "")
         self._traceparent = settings.get("traceparent", current_traceparent)
         self._rng = settings.get("rng") or Random()
         self._tally = Tally()
@@ -126,8 +129,9 @@ class ClientBase(ABC, Generic[EpisodeT, ReceiptT]):
         return self._deliver(request, wait=wait)
 
     def _metadata(self) -> Metadata:
-        header = self._traceparent()
-        return ((TRACEPARENT_KEY, header),) if header else ()
+        header, token = self._traceparent(), self._token if isinstance(self._token, str) else self._token()
+        traced = ((TRACEPARENT_KEY, header),) if header else ()
+        return (*traced, ("authorization", f"Bearer {token}")) if token else traced
 
     @abstractmethod
     def _begin(self, progress: Progress) -> EpisodeT:

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from sojourn_server.cli.channel import open_channel
+
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 SERVICE = "sojourn.v1.RouterService"
 
@@ -26,7 +28,7 @@ def health(
     import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-    with grpc.insecure_channel(address) as channel:
+    with open_channel(address) as channel:
         request = health_pb2.HealthCheckRequest(service=SERVICE)
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=timeout)

@@ -22,6 +22,8 @@ COMMANDS = {
     "export": "export:export",
     "replay": "replay:replay",
     "show": "show:app",
+    "token": "token:token",
+    "undo": "undo:undo",
 }
 
 

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sojourn.v1 import admin_pb2, admin_pb2_grpc, journal_pb2, types_pb2
+from sojourn_server.cli.channel import TOKEN_VARIABLE, metadata, open_channel
 from sojourn_server.cli.health import DEFAULT_ADDRESS
 from sojourn_server.cli.output import fail
 
 if TYPE_CHECKING:
     from sojourn_server.journal.journal import Journal
     from sojourn_server.learner.snapshot import Published, SnapshotStore
-    from sojourn_server.rpc.server import AdminService
+    from sojourn_server.rpc.admin import AdminService
 
 TIMEOUT_S = 10.0
 
@@ -67,6 +68,11 @@ class Source:
         """The record of a decision. The contract finds decisions by episode only, so this reads the whole journal."""
         return next((r for r in self.records(0) if r.decision.answer.decision_id == decision_id), None)
 
+    def undo(self, request: admin_pb2.UndoReporterRequest) -> int:
+        """Leaves a reporter's outcomes out; position of the record."""
+        found: admin_pb2.UndoReporterResponse = self._call("UndoReporter", request)
+        return found.position
+
     def records(self, after: int) -> Iterator[journal_pb2.JournalRecord]:
         """All records after a position, in order."""
         stream = self._call("ExportJournal", admin_pb2.ExportJournalRequest(after_position=after))
@@ -86,11 +92,12 @@ def open_source(address: str | None, directory: Path | None) -> Iterator[Source]
 def _router(address: str) -> Iterator[Source]:
     import grpc
 
-    with grpc.insecure_channel(address, options=(("grpc.max_receive_message_length", -1),)) as channel:
+    with open_channel(address) as channel:
         stub = admin_pb2_grpc.AdminServiceStub(channel)
 
         def call(rpc: str, request: Any) -> Any:
-            return getattr(stub, rpc)(request, timeout=None if rpc == "ExportJournal" else TIMEOUT_S)
+            timeout = None if rpc == "ExportJournal" else TIMEOUT_S
+            return getattr(stub, rpc)(request, timeout=timeout, metadata=metadata())
 
         try:
             yield Source(call)
@@ -98,6 +105,8 @@ def _router(address: str) -> Iterator[Source]:
             next_step = ""
             if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
                 next_step = "start it with `sojourn serve`, name it with --address, or read its files with --journal"
+            elif error.code() is grpc.StatusCode.UNAUTHENTICATED:
+                next_step = f"put a token of scope admin into {TOKEN_VARIABLE} (`sojourn token --help`)"
             raise fail(f"{address}: {error.details()} ({error.code().name})", next_step=next_step) from None
 
 
@@ -118,11 +127,11 @@ def _directory(directory: Path) -> Iterator[Source]:
 
 def _service(journal: Journal, directory: Path) -> AdminService:
     """AdminService for reading: each policy as its newest sound snapshot has it."""
-    from sojourn_server.administration import Administration
     from sojourn_server.episodes import Episodes
     from sojourn_server.learner.snapshot import SnapshotStore
     from sojourn_server.router import Router
-    from sojourn_server.rpc.server import AdminService
+    from sojourn_server.rpc.admin import AdminService
+    from sojourn_server.upkeep.administration import Administration
     from sojourn_server.world import read_world
 
     world, store = read_world(journal), SnapshotStore(directory / "snapshots", keep=1)

@@ -126,11 +126,13 @@ class Fold:
             raise BadLesson(record.position, repr(error)) from error
 
     def _take(self, record: journal_pb2.JournalRecord, journal: Journal) -> Join:
-        if self.state.excludes(record.position):
+        if self.state.excludes(record):
             return self._joined("excluded")
         if record.WhichOneof("body") == "outcome":
             if record.outcome.late:
                 return self._joined("late")
+            if record.outcome.quarantined:
+                return self._joined("quarantined")
             score = credit.terminal_score(record.outcome.request)
         else:
             expired = record.episode_expired
@@ -140,7 +142,7 @@ class Fold:
         records = [
             r
             for r in journal.episode(record.policy, record.episode_id)
-            if r.position <= record.position and not self.state.excludes(r.position)
+            if r.position <= record.position and not self.state.excludes(r)
         ]
         return self._learn(records, score)
 

@@ -24,8 +24,11 @@ from sojourn_server.errors import (
     JournalUnavailable,
     NoEligibleCandidate,
     PayloadConflict,
+    PermissionDenied,
+    RateLimited,
     SojournError,
     TurnOutOfOrder,
+    Unauthenticated,
     UnknownDecision,
     UnknownEpisode,
     UnknownModel,
@@ -33,6 +36,7 @@ from sojourn_server.errors import (
     UnknownSnapshot,
 )
 from sojourn_server.router import DEFAULT_POLICY, Call
+from sojourn_server.security.gate import Gate
 from sojourn_server.telemetry import Telemetry
 from sojourn_server.traces import REASONS, DecisionRef, Trace
 
@@ -61,6 +65,9 @@ CODES: dict[type[SojournError], grpc.StatusCode] = {
     EpisodeEnded: grpc.StatusCode.FAILED_PRECONDITION,
     PayloadConflict: grpc.StatusCode.ALREADY_EXISTS,
     JournalUnavailable: grpc.StatusCode.UNAVAILABLE,
+    Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
+    RateLimited: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 
 
@@ -79,8 +86,9 @@ def status_of(error: SojournError) -> grpc.Status:
             for v in error.violations[:MAX_VIOLATIONS]
         ]
         details.append(error_details_pb2.BadRequest(field_violations=violations))
-    if code is grpc.StatusCode.UNAVAILABLE:
-        delay = duration_pb2.Duration(nanos=RETRY_AFTER_MS * 1_000_000)
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED):
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(getattr(error, "retry_after_ms", RETRY_AFTER_MS))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
     packed = [any_pb2.Any() for _ in details]
     for holder, detail in zip(packed, details, strict=True):
@@ -97,9 +105,16 @@ class Edge(grpc.ServerInterceptor):  # type: ignore[type-arg]  # generic in its 
     """Wraps every handler once."""
 
     def __init__(
-        self, telemetry: Telemetry, decisions_of: DecisionsOf, now_ms: Callable[[], int], *, log_decisions: bool = False
+        self,
+        telemetry: Telemetry,
+        gate: Gate,
+        decisions_of: DecisionsOf,
+        now_ms: Callable[[], int],
+        *,
+        log_decisions: bool = False,
     ) -> None:
         """`decisions_of(policy, episode_id)` gives the decisions that an outcome's span links to."""
+        self._gate = gate
         self._log = log.bind() if log_decisions else None
         self._telemetry = telemetry
         self._decisions_of = decisions_of
@@ -136,8 +151,9 @@ class Edge(grpc.ServerInterceptor):  # type: ignore[type-arg]  # generic in its 
 
         def serve(request: Any, context: grpc.ServicerContext) -> Any:
             started = time.perf_counter()
-            trace = self._begin(rpc, context)
+            trace = self._telemetry.begin(rpc, context.invocation_metadata())
             try:
+                self._admit(rpc, request, context, trace)
                 response = behavior(request, context)
             except Exception as error:  # noqa: BLE001 - the one place where every error becomes a status
                 self._refuse(rpc, error, trace, context)
@@ -148,8 +164,9 @@ class Edge(grpc.ServerInterceptor):  # type: ignore[type-arg]  # generic in its 
 
     def _stream(self, rpc: str, behavior: Behavior) -> Behavior:
         def serve(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-            trace = self._begin(rpc, context)
+            trace = self._telemetry.begin(rpc, context.invocation_metadata())
             try:
+                self._admit(rpc, request, context, trace)
                 yield from behavior(request, context)
                 trace.end()
             except GeneratorExit:  # the caller left
@@ -160,10 +177,10 @@ class Edge(grpc.ServerInterceptor):  # type: ignore[type-arg]  # generic in its 
 
         return serve
 
-    def _begin(self, rpc: str, context: grpc.ServicerContext) -> Trace:
-        trace = self._telemetry.begin(rpc, context.invocation_metadata())
-        _CALL.set(Call(self._now_ms(), "", trace.trace_id, trace.span_id))
-        return trace
+    def _admit(self, rpc: str, request: Any, context: grpc.ServicerContext, trace: Trace) -> None:
+        now_ms = self._now_ms()
+        caller = self._gate.admit(rpc.rpartition("/")[2], request, context.invocation_metadata(), now_ms=now_ms)
+        _CALL.set(Call(now_ms, caller.name, caller.quarantined, trace.trace_id, trace.span_id))
 
     def _refuse(self, rpc: str, error: Exception, trace: Trace, context: grpc.ServicerContext) -> NoReturn:
         if isinstance(error, SojournError):

@@ -12,7 +12,7 @@ from functools import lru_cache
 from math import isfinite
 from sys import float_info
 
-from sojourn.v1 import admin_pb2, router_pb2, types_pb2
+from sojourn.v1 import router_pb2, types_pb2
 from sojourn_server.errors import FieldViolation, InvalidField
 
 MAX_NAME_BYTES = 128
@@ -21,7 +21,6 @@ MAX_TOKENS = 100_000_000
 MAX_ATTEMPT = 63
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DECISION_ID = re.compile(r"[0-9a-f]{44}\Z")
-_PAGE_TOKEN = re.compile(r"[0-9]{1,18}\Z")
 _SURELY_SHORT = MAX_NAME_BYTES // 4
 
 
@@ -138,7 +137,7 @@ def _context(mistakes: Mistakes, context: types_pb2.Context) -> None:
     mistakes.name("context.language", context.language)
     tokens = (("prompt_tokens", MAX_TOKENS), ("expected_output_tokens", MAX_TOKENS), ("error_count", None))
     mistakes.optional(context, "context.", tokens)
-    _enum(mistakes, "context.last_error", context.last_error, types_pb2.Severity)
+    check_enum(mistakes, "context.last_error", context.last_error, types_pb2.Severity)
     mistakes.numbers("context.features", context.features)
     if context.categories:
         mistakes.count("context.features and context.categories", len(context.features) + len(context.categories))
@@ -147,7 +146,8 @@ def _context(mistakes: Mistakes, context: types_pb2.Context) -> None:
             mistakes.name(f"context.categories[{name[:MAX_NAME_BYTES]!r}]", value)
 
 
-def _enum(mistakes: Mistakes, field: str, value: int, enum: object) -> None:
+def check_enum(mistakes: Mistakes, field: str, value: int, enum: object) -> None:
+    """A value that this release of the enum has; 0 = not given."""
     if value and value not in enum.values():  # type: ignore[attr-defined]  # any generated enum
         mistakes.add(field, f"is {value}, which this release does not know")
 
@@ -162,13 +162,14 @@ def _candidates(mistakes: Mistakes, candidates: Sequence[types_pb2.Candidate]) -
             mistakes.add(f"{field}.model", f"{candidate.model[:MAX_NAME_BYTES]!r} stands twice")
         seen.add(candidate.model)
         if candidate.HasField("terms"):
-            _terms(mistakes, f"{field}.terms", candidate.terms)
+            check_terms(mistakes, f"{field}.terms", candidate.terms)
             if candidate.terms.name != candidate.model:
                 mistakes.add(f"{field}.terms.name", f"must equal candidates[{i}].model")
         mistakes.numbers(f"{field}.features", candidate.features)
 
 
-def _terms(mistakes: Mistakes, field: str, model: types_pb2.Model) -> None:
+def check_terms(mistakes: Mistakes, field: str, model: types_pb2.Model) -> None:
+    """A model's terms: name, class, prices, cache, skills."""
     mistakes.name(f"{field}.name", model.name, required=True)
     mistakes.name(f"{field}.model_class", model.model_class)
     mistakes.at_least_zero(f"{field}.input_usd_per_mtok", model.input_usd_per_mtok)
@@ -192,7 +193,7 @@ def _constraints(mistakes: Mistakes, constraints: types_pb2.Constraints) -> None
 def _facts(mistakes: Mistakes, field: str, facts: types_pb2.TurnFacts) -> None:
     mistakes.name(f"{field}.served_model", facts.served_model)
     mistakes.name(f"{field}.error_code", facts.error_code)
-    _enum(mistakes, f"{field}.error", facts.error, types_pb2.Severity)
+    check_enum(mistakes, f"{field}.error", facts.error, types_pb2.Severity)
     mistakes.optional(facts, f"{field}.", (("cost_usd", None), ("latency_ms", None)))
     if facts.HasField("usage"):
         kinds = ("input_tokens", "cached_read_tokens", "cache_write_tokens", "output_tokens")
@@ -223,69 +224,9 @@ def check_report_outcome(request: router_pb2.ReportOutcomeRequest) -> None:
         mistakes.at_least_zero("score", request.score, most=1.0)
     elif not request.status:
         mistakes.add("status", "is required unless a score is given")
-    _enum(mistakes, "status", request.status, types_pb2.OutcomeStatus)
+    check_enum(mistakes, "status", request.status, types_pb2.OutcomeStatus)
     mistakes.optional(request, "", (("cost_usd", None),))
     mistakes.numbers("metrics", request.metrics)
     if request.HasField("last_turn"):
         _facts(mistakes, "last_turn", request.last_turn)
     mistakes.settle()
-
-
-def check_put_model(request: admin_pb2.PutModelRequest) -> None:
-    """Raises InvalidField naming every malformed field of a PutModelRequest."""
-    mistakes = Mistakes()
-    _terms(mistakes, "model", request.model)
-    mistakes.settle()
-
-
-def check_mode(request: admin_pb2.SetPolicyModeRequest) -> None:
-    """Raises InvalidField if the mode is missing or unknown."""
-    mistakes = Mistakes()
-    if not request.mode:
-        mistakes.add("mode", "is required")
-    _enum(mistakes, "mode", request.mode, types_pb2.Mode)
-    mistakes.settle()
-
-
-def check_live_share(request: admin_pb2.SetLiveShareRequest) -> None:
-    """Raises InvalidField if the share is missing or outside [0, 1]."""
-    mistakes = Mistakes()
-    if not request.HasField("live_share"):
-        mistakes.add("live_share", "is required")
-    mistakes.at_least_zero("live_share", request.live_share, most=1.0)
-    mistakes.settle()
-
-
-def check_roll_back(request: admin_pb2.RollBackPolicyRequest) -> None:
-    """Raises InvalidField if the version is missing or negative."""
-    mistakes = Mistakes()
-    if not request.HasField("policy_version"):
-        mistakes.add("policy_version", "is required; 0 is the untaught prior")
-    mistakes.optional(request, "", (("policy_version", None),))
-    mistakes.settle()
-
-
-def check_names(**names: str) -> None:
-    """Raises InvalidField naming every field (such as policy=...) whose value is no proper name."""
-    mistakes = Mistakes()
-    for field, value in names.items():
-        mistakes.name(field, value)
-    mistakes.settle()
-
-
-def check_export(request: admin_pb2.ExportJournalRequest) -> None:
-    """Raises InvalidField if the position is negative."""
-    mistakes = Mistakes()
-    mistakes.at_least_zero("after_position", request.after_position)
-    mistakes.settle()
-
-
-def page_of(request: admin_pb2.ListEpisodesRequest) -> tuple[int | None, int]:
-    """(position below which to list or None for the newest, episodes per page). Raises InvalidField."""
-    mistakes = Mistakes()
-    if not 0 <= request.page_size <= 1000:
-        mistakes.add("page_size", f"must lie between 1 and 1000, is {request.page_size}")
-    if request.page_token and not _PAGE_TOKEN.match(request.page_token):
-        mistakes.add("page_token", "must be the next_page_token of the page before")
-    mistakes.settle()
-    return (int(request.page_token) if request.page_token else None), request.page_size or 50

@@ -404,6 +404,54 @@ class RollBackPolicyResponse(google.protobuf.message.Message):
 global___RollBackPolicyResponse = RollBackPolicyResponse
 
 @typing.final
+class UndoReporterRequest(google.protobuf.message.Message):
+    """Names whose outcomes are to be left out."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: builtins.int
+    REPORTER_FIELD_NUMBER: builtins.int
+    AFTER_POSITION_FIELD_NUMBER: builtins.int
+    BECAUSE_FIELD_NUMBER: builtins.int
+    policy: builtins.str
+    """The policy. Absent = "default"."""
+    reporter: builtins.str
+    """Id of the token that reported them. Required."""
+    after_position: builtins.int
+    """Only outcomes after this position of the journal. Absent = all."""
+    because: builtins.str
+    """Why, for people."""
+    def __init__(
+        self,
+        *,
+        policy: builtins.str = ...,
+        reporter: builtins.str = ...,
+        after_position: builtins.int = ...,
+        because: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["after_position", b"after_position", "because", b"because", "policy", b"policy", "reporter", b"reporter"]) -> None: ...
+
+global___UndoReporterRequest = UndoReporterRequest
+
+@typing.final
+class UndoReporterResponse(google.protobuf.message.Message):
+    """The exclusion was stored; the learner acts on it at once."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    POSITION_FIELD_NUMBER: builtins.int
+    position: builtins.int
+    """Position of the exclusion record."""
+    def __init__(
+        self,
+        *,
+        position: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["position", b"position"]) -> None: ...
+
+global___UndoReporterResponse = UndoReporterResponse
+
+@typing.final
 class GetEpisodeRequest(google.protobuf.message.Message):
     """Names an episode."""
 

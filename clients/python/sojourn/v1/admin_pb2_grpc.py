@@ -80,6 +80,11 @@ class AdminServiceStub(object):
                 request_serializer=sojourn_dot_v1_dot_admin__pb2.RollBackPolicyRequest.SerializeToString,
                 response_deserializer=sojourn_dot_v1_dot_admin__pb2.RollBackPolicyResponse.FromString,
                 _registered_method=True)
+        self.UndoReporter = channel.unary_unary(
+                '/sojourn.v1.AdminService/UndoReporter',
+                request_serializer=sojourn_dot_v1_dot_admin__pb2.UndoReporterRequest.SerializeToString,
+                response_deserializer=sojourn_dot_v1_dot_admin__pb2.UndoReporterResponse.FromString,
+                _registered_method=True)
         self.GetEpisode = channel.unary_unary(
                 '/sojourn.v1.AdminService/GetEpisode',
                 request_serializer=sojourn_dot_v1_dot_admin__pb2.GetEpisodeRequest.SerializeToString,
@@ -166,6 +171,14 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UndoReporter(self, request, context):
+        """Leaves the outcomes that one token reported out of the fold, as if their episodes had taught nothing; the policy is
+        folded anew. Does not delete records. Meant for a source whose rewards turn out to be wrong or forged.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetEpisode(self, request, context):
         """Returns one episode with its decisions, turns and outcome. NOT_FOUND: no such episode.
         """
@@ -234,6 +247,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.RollBackPolicy,
                     request_deserializer=sojourn_dot_v1_dot_admin__pb2.RollBackPolicyRequest.FromString,
                     response_serializer=sojourn_dot_v1_dot_admin__pb2.RollBackPolicyResponse.SerializeToString,
+            ),
+            'UndoReporter': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndoReporter,
+                    request_deserializer=sojourn_dot_v1_dot_admin__pb2.UndoReporterRequest.FromString,
+                    response_serializer=sojourn_dot_v1_dot_admin__pb2.UndoReporterResponse.SerializeToString,
             ),
             'GetEpisode': grpc.unary_unary_rpc_method_handler(
                     servicer.GetEpisode,
@@ -495,6 +513,33 @@ class AdminService(object):
             '/sojourn.v1.AdminService/RollBackPolicy',
             sojourn_dot_v1_dot_admin__pb2.RollBackPolicyRequest.SerializeToString,
             sojourn_dot_v1_dot_admin__pb2.RollBackPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndoReporter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sojourn.v1.AdminService/UndoReporter',
+            sojourn_dot_v1_dot_admin__pb2.UndoReporterRequest.SerializeToString,
+            sojourn_dot_v1_dot_admin__pb2.UndoReporterResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -79,6 +79,14 @@ class AdminServiceStub:
     NOT_FOUND: the version lies ahead of the journal.
     """
 
+    UndoReporter: grpc.UnaryUnaryMultiCallable[
+        sojourn.v1.admin_pb2.UndoReporterRequest,
+        sojourn.v1.admin_pb2.UndoReporterResponse,
+    ]
+    """Leaves the outcomes that one token reported out of the fold, as if their episodes had taught nothing; the policy is
+    folded anew. Does not delete records. Meant for a source whose rewards turn out to be wrong or forged.
+    """
+
     GetEpisode: grpc.UnaryUnaryMultiCallable[
         sojourn.v1.admin_pb2.GetEpisodeRequest,
         sojourn.v1.admin_pb2.GetEpisodeResponse,
@@ -156,6 +164,14 @@ class AdminServiceAsyncStub:
     ]
     """Takes a policy back to an earlier position: excludes all lessons since from the fold. Does not delete records.
     NOT_FOUND: the version lies ahead of the journal.
+    """
+
+    UndoReporter: grpc.aio.UnaryUnaryMultiCallable[
+        sojourn.v1.admin_pb2.UndoReporterRequest,
+        sojourn.v1.admin_pb2.UndoReporterResponse,
+    ]
+    """Leaves the outcomes that one token reported out of the fold, as if their episodes had taught nothing; the policy is
+    folded anew. Does not delete records. Meant for a source whose rewards turn out to be wrong or forged.
     """
 
     GetEpisode: grpc.aio.UnaryUnaryMultiCallable[
@@ -253,6 +269,16 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[sojourn.v1.admin_pb2.RollBackPolicyResponse, collections.abc.Awaitable[sojourn.v1.admin_pb2.RollBackPolicyResponse]]:
         """Takes a policy back to an earlier position: excludes all lessons since from the fold. Does not delete records.
         NOT_FOUND: the version lies ahead of the journal.
+        """
+
+    @abc.abstractmethod
+    def UndoReporter(
+        self,
+        request: sojourn.v1.admin_pb2.UndoReporterRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sojourn.v1.admin_pb2.UndoReporterResponse, collections.abc.Awaitable[sojourn.v1.admin_pb2.UndoReporterResponse]]:
+        """Leaves the outcomes that one token reported out of the fold, as if their episodes had taught nothing; the policy is
+        folded anew. Does not delete records. Meant for a source whose rewards turn out to be wrong or forged.
         """
 
     @abc.abstractmethod

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17sojourn/v1/errors.proto\x12\nsojourn.v1*\xc6\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12\x1f\n\x1b\x45RROR_REASON_UNKNOWN_POLICY\x10\x02\x12&\n\"ERROR_REASON_NO_ELIGIBLE_CANDIDATE\x10\x03\x12\"\n\x1e\x45RROR_REASON_TURN_OUT_OF_ORDER\x10\x04\x12\x1e\n\x1a\x45RROR_REASON_EPISODE_ENDED\x10\x05\x12!\n\x1d\x45RROR_REASON_PAYLOAD_CONFLICT\x10\x06\x12!\n\x1d\x45RROR_REASON_UNKNOWN_DECISION\x10\x07\x12 \n\x1c\x45RROR_REASON_UNKNOWN_EPISODE\x10\x08\x12\x1e\n\x1a\x45RROR_REASON_UNKNOWN_MODEL\x10\t\x12!\n\x1d\x45RROR_REASON_UNKNOWN_SNAPSHOT\x10\n\x12$\n ERROR_REASON_JOURNAL_UNAVAILABLE\x10\x0b\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17sojourn/v1/errors.proto\x12\nsojourn.v1*\xab\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12\x1f\n\x1b\x45RROR_REASON_UNKNOWN_POLICY\x10\x02\x12&\n\"ERROR_REASON_NO_ELIGIBLE_CANDIDATE\x10\x03\x12\"\n\x1e\x45RROR_REASON_TURN_OUT_OF_ORDER\x10\x04\x12\x1e\n\x1a\x45RROR_REASON_EPISODE_ENDED\x10\x05\x12!\n\x1d\x45RROR_REASON_PAYLOAD_CONFLICT\x10\x06\x12!\n\x1d\x45RROR_REASON_UNKNOWN_DECISION\x10\x07\x12 \n\x1c\x45RROR_REASON_UNKNOWN_EPISODE\x10\x08\x12\x1e\n\x1a\x45RROR_REASON_UNKNOWN_MODEL\x10\t\x12!\n\x1d\x45RROR_REASON_UNKNOWN_SNAPSHOT\x10\n\x12$\n ERROR_REASON_JOURNAL_UNAVAILABLE\x10\x0b\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\x0c\x12 \n\x1c\x45RROR_REASON_UNAUTHENTICATED\x10\r\x12\"\n\x1e\x45RROR_REASON_PERMISSION_DENIED\x10\x0e\x12\x1d\n\x19\x45RROR_REASON_RATE_LIMITED\x10\x0f\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sojourn.v1.errors_pb2', _gl
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORREASON']._serialized_start=40
-  _globals['_ERRORREASON']._serialized_end=494
+  _globals['_ERRORREASON']._serialized_end=595
 # @@protoc_insertion_point(module_scope)

@@ -48,6 +48,12 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """The journal could not store the record; RetryInfo says when to try again."""
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 12
     """The router is shutting down or overloaded; try again."""
+    ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 13
+    """The call carries no token that the router knows. Example: no "authorization: Bearer ..." in its metadata."""
+    ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 14
+    """The token's scopes or policies do not cover the call. Example: Decide with a token that may only report."""
+    ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 15
+    """The token has used up its calls for now; RetryInfo says when to try again."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed. ErrorInfo.reason holds the value's name without its prefix, such as "EPISODE_ENDED"."""
@@ -78,4 +84,10 @@ ERROR_REASON_JOURNAL_UNAVAILABLE: ErrorReason.ValueType  # 11
 """The journal could not store the record; RetryInfo says when to try again."""
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 12
 """The router is shutting down or overloaded; try again."""
+ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 13
+"""The call carries no token that the router knows. Example: no "authorization: Bearer ..." in its metadata."""
+ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 14
+"""The token's scopes or policies do not cover the call. Example: Decide with a token that may only report."""
+ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 15
+"""The token has used up its calls for now; RetryInfo says when to try again."""
 global___ErrorReason = ErrorReason

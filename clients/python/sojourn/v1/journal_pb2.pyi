@@ -37,6 +37,7 @@ class JournalRecord(google.protobuf.message.Message):
     MODEL_PUT_FIELD_NUMBER: builtins.int
     MODEL_REMOVED_FIELD_NUMBER: builtins.int
     EXCLUSION_FIELD_NUMBER: builtins.int
+    ADMIN_CALL_FIELD_NUMBER: builtins.int
     position: builtins.int
     """Place in the order of the fold, from 1."""
     received_at_ms: builtins.int
@@ -83,6 +84,10 @@ class JournalRecord(google.protobuf.message.Message):
     def exclusion(self) -> global___ExclusionRecord:
         """Records were excluded from the fold."""
 
+    @property
+    def admin_call(self) -> global___AdminCallRecord:
+        """An administrator called."""
+
     def __init__(
         self,
         *,
@@ -100,10 +105,11 @@ class JournalRecord(google.protobuf.message.Message):
         model_put: global___ModelPutRecord | None = ...,
         model_removed: global___ModelRemovedRecord | None = ...,
         exclusion: global___ExclusionRecord | None = ...,
+        admin_call: global___AdminCallRecord | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["body", b"body", "decision", b"decision", "episode_expired", b"episode_expired", "exclusion", b"exclusion", "mode", b"mode", "model_put", b"model_put", "model_removed", b"model_removed", "outcome", b"outcome", "settings", b"settings", "turn", b"turn"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["body", b"body", "decision", b"decision", "episode_expired", b"episode_expired", "episode_id", b"episode_id", "exclusion", b"exclusion", "mode", b"mode", "model_put", b"model_put", "model_removed", b"model_removed", "outcome", b"outcome", "policy", b"policy", "position", b"position", "received_at_ms", b"received_at_ms", "reporter", b"reporter", "settings", b"settings", "turn", b"turn"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["body", b"body"]) -> typing.Literal["decision", "turn", "outcome", "episode_expired", "settings", "mode", "model_put", "model_removed", "exclusion"] | None: ...
+    def HasField(self, field_name: typing.Literal["admin_call", b"admin_call", "body", b"body", "decision", b"decision", "episode_expired", b"episode_expired", "exclusion", b"exclusion", "mode", b"mode", "model_put", b"model_put", "model_removed", b"model_removed", "outcome", b"outcome", "settings", b"settings", "turn", b"turn"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["admin_call", b"admin_call", "body", b"body", "decision", b"decision", "episode_expired", b"episode_expired", "episode_id", b"episode_id", "exclusion", b"exclusion", "mode", b"mode", "model_put", b"model_put", "model_removed", b"model_removed", "outcome", b"outcome", "policy", b"policy", "position", b"position", "received_at_ms", b"received_at_ms", "reporter", b"reporter", "settings", b"settings", "turn", b"turn"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["body", b"body"]) -> typing.Literal["decision", "turn", "outcome", "episode_expired", "settings", "mode", "model_put", "model_removed", "exclusion", "admin_call"] | None: ...
 
 global___JournalRecord = JournalRecord
 
@@ -336,10 +342,13 @@ class OutcomeRecord(google.protobuf.message.Message):
     REQUEST_FIELD_NUMBER: builtins.int
     LATE_FIELD_NUMBER: builtins.int
     JOINED_DECISIONS_FIELD_NUMBER: builtins.int
+    QUARANTINED_FIELD_NUMBER: builtins.int
     late: builtins.bool
     """True if it came after the episode had expired; never learned."""
     joined_decisions: builtins.int
     """Decisions that it joined."""
+    quarantined: builtins.bool
+    """True if its reporter is not trusted to teach: recorded, and never learned."""
     @property
     def request(self) -> sojourn.v1.router_pb2.ReportOutcomeRequest:
         """The report as received."""
@@ -350,9 +359,10 @@ class OutcomeRecord(google.protobuf.message.Message):
         request: sojourn.v1.router_pb2.ReportOutcomeRequest | None = ...,
         late: builtins.bool = ...,
         joined_decisions: builtins.int = ...,
+        quarantined: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["request", b"request"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["joined_decisions", b"joined_decisions", "late", b"late", "request", b"request"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["joined_decisions", b"joined_decisions", "late", b"late", "quarantined", b"quarantined", "request", b"request"]) -> None: ...
 
 global___OutcomeRecord = OutcomeRecord
 
@@ -464,19 +474,43 @@ class ExclusionRecord(google.protobuf.message.Message):
     AFTER_POSITION_FIELD_NUMBER: builtins.int
     THROUGH_POSITION_FIELD_NUMBER: builtins.int
     BECAUSE_FIELD_NUMBER: builtins.int
+    REPORTER_FIELD_NUMBER: builtins.int
     after_position: builtins.int
     """Positions after this one are left out ..."""
     through_position: builtins.int
     """... up to this one, included."""
     because: builtins.str
     """Why, for people."""
+    reporter: builtins.str
+    """Of those only the outcomes that this reporter sent, with their episodes' lessons. Empty = all."""
     def __init__(
         self,
         *,
         after_position: builtins.int = ...,
         through_position: builtins.int = ...,
         because: builtins.str = ...,
+        reporter: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["after_position", b"after_position", "because", b"because", "through_position", b"through_position"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["after_position", b"after_position", "because", b"because", "reporter", b"reporter", "through_position", b"through_position"]) -> None: ...
 
 global___ExclusionRecord = ExclusionRecord
+
+@typing.final
+class AdminCallRecord(google.protobuf.message.Message):
+    """An administrator called, whose token is the record's reporter. Written where callers need tokens; what the call
+    changed has a record of its own.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    METHOD_FIELD_NUMBER: builtins.int
+    method: builtins.str
+    """Method of AdminService, such as "RollBackPolicy"."""
+    def __init__(
+        self,
+        *,
+        method: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["method", b"method"]) -> None: ...
+
+global___AdminCallRecord = AdminCallRecord

@@ -125,6 +125,18 @@ class Administration:
         )
         return self._commit(call, policy, exclusion=exclusion)
 
+    def undo_reporter(self, request: admin_pb2.UndoReporterRequest, call: Call) -> int:
+        """Excludes what a reporter's outcomes taught; position of the exclusion. Raises UnknownPolicy."""
+        policy = request.policy or DEFAULT_POLICY
+        self._state(policy)
+        exclusion = journal_pb2.ExclusionRecord(
+            after_position=request.after_position,
+            through_position=self._journal.position(),
+            because=request.because or f"outcomes of {request.reporter} undone",
+            reporter=request.reporter,
+        )
+        return self._commit(call, policy, exclusion=exclusion)
+
     # --- Episodes and journal ---
 
     def episode(self, policy: str, episode_id: str) -> list[journal_pb2.JournalRecord]:
