@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup proto format lint test check demo serve bench arena arena-quick arena-full image
+.PHONY: help setup proto format lint test check audit sbom demo serve bench arena arena-quick arena-full image
 
 PYTHON ?= python3
 UV_VERSION := 0.13.9
@@ -67,6 +67,14 @@ check: lint ## Run lint, then: contract unbroken, stubs fresh, lock true, Docker
 
 # $(call where_packaged,TOOL): the tool, or loud words where it has no wheel for this platform.
 where_packaged = $(if $(wildcard $(BIN)/$(1)),$(BIN)/$(1),@echo 'SKIPPED: no $(1) for this platform:')
+
+audit: setup ## Look all locked dependencies up among known vulnerabilities (asks api.osv.dev)
+	$(BIN)/uv audit --locked --preview-features audit
+
+sbom: setup ## Write what the service consists of to dist/sojourn.cdx.json (CycloneDX)
+	@mkdir -p dist
+	$(BIN)/uv export --quiet --locked --all-extras --no-default-groups --preview-features sbom-export \
+	  --format cyclonedx1.5 --output-file dist/sojourn.cdx.json
 
 demo: setup ## Play live episodes through the router and compare policies (at most three minutes)
 	@$(BIN)/sojourn demo $(ARGS)
