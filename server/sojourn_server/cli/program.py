@@ -22,6 +22,7 @@ COMMANDS = {
     "export": "export:export",
     "replay": "replay:replay",
     "show": "show:app",
+    "evaluate": "evaluate:evaluate",
     "token": "token:token",
     "undo": "undo:undo",
 }

@@ -1,0 +1,1 @@
+"""What other policies would have been worth, by the journal alone."""

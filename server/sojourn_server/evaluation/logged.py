@@ -1,0 +1,78 @@
+"""Episodes as evaluation may use them: whole, learned policy in charge, every choice made by a known probability.
+
+An episode with a turn that the client decided, that another model served, or at which something inside failed has no
+known probability, so it is left out and counted. That is said beside the estimates: what is left out may differ.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from sojourn.v1 import journal_pb2, types_pb2
+from sojourn_server.journal.journal import Journal
+from sojourn_server.learner import credit
+from sojourn_server.learner.credit import PlayedTurn
+from sojourn_server.learner.fold import TERMINAL_BODIES
+from sojourn_server.policy.draws import LEARNED
+from sojourn_server.world import PolicyState
+
+_PAGE = 500
+
+
+class LoggedEpisode(NamedTuple):
+    """An ended episode: its decided turns in order, its score in [0, 1], its USD (None = nobody said)."""
+
+    episode_id: str
+    turns: tuple[PlayedTurn, ...]
+    score: float
+    cost_usd: float | None
+
+
+class Log(NamedTuple):
+    """What a journal has to evaluate with, and what was left out, by reason."""
+
+    episodes: Sequence[LoggedEpisode]
+    left_out: Counter[str]
+
+
+def read_log(journal: Journal, policy: str, state: PolicyState) -> Log:
+    """All usable episodes of a policy in the order of their ends."""
+    episodes, left_out = list[LoggedEpisode](), Counter[str]()
+    for record in _terminals(journal, policy):
+        score = credit.terminal_score(record.outcome.request) if record.HasField("outcome") else None
+        if score is None or record.outcome.late or record.outcome.quarantined or state.excludes(record):
+            left_out["without an outcome that counts"] += 1
+            continue
+        records = [r for r in journal.episode(policy, record.episode_id) if r.position <= record.position]
+        turns = credit.played_turns(records)
+        why = _why_unusable(turns, credit.facts_by_turn(records))
+        if why:
+            left_out[why] += 1
+        else:
+            episodes.append(LoggedEpisode(record.episode_id, tuple(turns), score, credit.cost_usd(records, turns)))
+    return Log(episodes, left_out)
+
+
+def _terminals(journal: Journal, policy: str) -> Iterator[journal_pb2.JournalRecord]:
+    read = 0
+    while records := journal.read(read, bodies=TERMINAL_BODIES, limit=_PAGE):
+        yield from (record for record in records if record.policy == policy)
+        read = records[-1].position
+
+
+def _why_unusable(turns: Sequence[PlayedTurn], facts: dict[int, types_pb2.TurnFacts]) -> str:
+    if not turns:
+        return "without decisions"
+    if any(t.decision.inputs.cohort != LEARNED or t.decision.answer.mode != types_pb2.MODE_LIVE for t in turns):
+        return "not served by the learned policy"
+    if any(not t.decision.learnable for t in turns):
+        return "with a decision that failed inside"
+    if any(t.served != t.decision.answer.model for t in turns):
+        return "with a turn that another model served"
+    if set(facts) - {t.turn_index for t in turns}:
+        return "with a turn that the client decided"
+    if any(t.decision.request.attempt for t in turns):
+        return "with a second attempt"
+    return ""
