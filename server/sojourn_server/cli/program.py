@@ -23,6 +23,7 @@ COMMANDS = {
     "replay": "replay:replay",
     "show": "show:app",
     "evaluate": "evaluate:evaluate",
+    "savings": "savings:savings",
     "token": "token:token",
     "undo": "undo:undo",
 }

@@ -1,0 +1,117 @@
+"""`sojourn savings`: what the learned policy saves against each control cohort, measured, with intervals.
+
+The comparison is made in `sojourn_server.evaluation.savings`; here it becomes a table, a plain sentence, or JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sojourn_server.cli.output import console, fail, print_json, table
+from sojourn_server.cli.source import Json, Policy
+
+if TYPE_CHECKING:
+    from sojourn_server.evaluation.savings import Comparison, Difference
+
+
+def savings(
+    *,
+    journal: Annotated[Path, typer.Option(help="The journal's directory.", metavar="DIR")] = Path("sojourn-data"),
+    policy: Policy = "default",
+    json: Json = False,
+) -> None:
+    """Compare the learned cohort with the control cohorts: score, and USD saved an episode.
+
+    \b
+    Examples:
+      sojourn savings --journal sojourn-data
+      sojourn savings --policy research --json
+
+    By intention to treat: every episode counts for the cohort that it was assigned to. Intervals are 95 % and hold
+    however often one looks. Reads only, so it can run beside the router.
+    Exit code 0, or 2 if no episode was assigned to a cohort yet.
+    """
+    from sojourn_server.errors import JournalUnavailable, StartRefused
+    from sojourn_server.evaluation.savings import CONTROLS, compare, read_assigned
+    from sojourn_server.journal.sqlite import SqliteJournal
+
+    try:
+        with closing(SqliteJournal.open_read_only(journal)) as opened:
+            episodes = list(read_assigned(opened, policy))
+    except StartRefused as error:
+        raise fail(str(error), next_step="name the directory that journal.directory of the router names") from None
+    except JournalUnavailable as error:
+        raise fail(str(error)) from None
+    if not episodes:
+        raise fail(f"no episode of policy {policy!r} was assigned to a cohort", next_step="serve it in mode LIVE")
+    found = [compare(episodes, control) for control in CONTROLS]
+    if json:
+        print_json([_as_json(comparison) for comparison in found])
+    else:
+        _print(found)
+
+
+def sentence(found: Comparison) -> str:
+    """What the figures say, in words."""
+    against = f"Against {found.control}: "
+    if found.usd is None or found.score is None:
+        return f"{against}nothing can be said: no task type has episodes of both cohorts with known outcome and money."
+    saves, costs = found.usd.high < 0.0, found.usd.low > 0.0
+    better, worse = found.score.low > 0.0, found.score.high < 0.0
+    if not (saves or costs or better or worse):
+        return f"{against}the data cannot tell yet."
+    money = f"saves {_percent(found)} of the money" if saves else "costs more" if costs else "costs about the same"
+    score = "scores higher" if better else "scores lower" if worse else "no difference in score shows"
+    return f"{against}the learned policy {money}; {score}."
+
+
+def _percent(found: Comparison) -> str:
+    if found.usd is None or not found.control_usd:
+        return "some"
+    return f"{-100.0 * found.usd.value / found.control_usd:.0f} %"
+
+
+def _print(found: Sequence[Comparison]) -> None:
+    columns = (
+        "against",
+        "episodes",
+        "without outcome",
+        "score",
+        "if missing ones were bad .. good",
+        "USD saved an episode",
+    )
+    rows = [
+        (
+            c.control,
+            f"{c.learned_episodes} : {c.control_episodes}",
+            f"{c.learned_missing} : {c.control_missing}",
+            _shown(c.score),
+            "" if c.score_bounds is None else f"{c.score_bounds[0]:+.3f} .. {c.score_bounds[1]:+.3f}",
+            _shown(c.usd, sign=-1.0),
+        )
+        for c in found
+    ]
+    out = console()
+    out.print(table("learned : control, 95 % at all times", columns, rows))
+    out.print(*map(sentence, found), sep="\n")
+
+
+def _shown(difference: Difference | None, *, sign: float = 1.0) -> str:
+    if difference is None:
+        return ""
+    low, high = sorted((sign * difference.low, sign * difference.high))
+    return f"{sign * difference.value:+.4f} [{low:+.4f}, {high:+.4f}]"
+
+
+def _as_json(found: Comparison) -> dict[str, object]:
+    differences = {"score": found.score, "usd": found.usd}
+    return (
+        found._asdict()
+        | {name: None if value is None else value._asdict() for name, value in differences.items()}
+        | {"says": sentence(found)}
+    )
