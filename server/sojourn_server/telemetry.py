@@ -106,6 +106,8 @@ class Metrics:
                 self._add(SWITCHES, policy)
             if answer.reason in _FALLBACK_REASONS:
                 self._add(FALLBACKS, policy, reason)
+            if answer.reason == types_pb2.REASON_INNER_FAULT:
+                self._add(FAULTS, "choice_failed")
             if answer.previous_turn_ignored:
                 self._add(IGNORED_TURNS, policy)
         self._histograms[DECIDE_DURATION].record(latency_s)

@@ -27,8 +27,8 @@ AWAY = Refusal(grpc.StatusCode.UNAVAILABLE, "JOURNAL_UNAVAILABLE", (), 200.0)
 class OnDisk:
     """A server whose journal is on a disk that can be full."""
 
-    def __init__(self, app: App, stubs: Stubs) -> None:
-        self.app, self.stubs = app, stubs
+    def __init__(self, app: App, stubs: Stubs, telemetry: Telemetry) -> None:
+        self.app, self.stubs, self.telemetry = app, stubs, telemetry
 
     @contextmanager
     def full(self) -> Iterator[None]:
@@ -46,8 +46,9 @@ def on_disk(tmp_path: Path) -> Iterator[OnDisk]:
         journal=JournalConfig(directory=tmp_path),
         policies={"default": PolicyConfig(lesson=QUICK_LESSON)},
     )
-    with App.open(config, Telemetry.disabled()) as app, connected(app.address) as stubs:
-        yield OnDisk(app, stubs)
+    telemetry = Telemetry.disabled()
+    with App.open(config, telemetry) as app, connected(app.address) as stubs:
+        yield OnDisk(app, stubs, telemetry)
 
 
 def test_while_the_disk_is_full_a_turn_is_decided_without_the_journal_and_says_so(on_disk: OnDisk):
@@ -70,6 +71,7 @@ def test_while_the_disk_is_full_reports_are_refused_with_when_to_try_again_and_t
     with on_disk.full():
         assert refusal(lambda: stubs.router.ReportTurn(turn, timeout=10)) == AWAY
         assert refusal(lambda: stubs.end("e")) == AWAY
+    assert on_disk.telemetry.metrics.counts()["sojourn.faults"] == {("journal_unavailable",): 2}
     assert stubs.router.ReportTurn(turn, timeout=10).state == router_pb2.REPORT_STATE_RECORDED
     assert stubs.end("e").state == router_pb2.REPORT_STATE_RECORDED
 

@@ -52,6 +52,7 @@ def test_switches_fallbacks_and_ignored_facts_are_counted_apart(telemetry: Telem
     assert points(sink.newest("sojourn.switches")) == {("a",): 1}
     assert points(sink.newest("sojourn.fallbacks")) == {("a", "INNER_FAULT"): 1, ("b", "JOURNAL_UNAVAILABLE"): 1}
     assert points(sink.newest("sojourn.previous_turn.ignored")) == {("b",): 1}
+    assert points(sink.newest("sojourn.faults")) == {("choice_failed",): 1}
 
 
 def test_reports_joins_and_faults_are_counted_by_state(telemetry: Telemetry, sink: Sink):

@@ -183,6 +183,8 @@ class Edge(grpc.ServerInterceptor):  # type: ignore[type-arg]  # generic in its 
         _CALL.set(Call(now_ms, caller.name, caller.quarantined, trace.trace_id, trace.span_id))
 
     def _refuse(self, rpc: str, error: Exception, trace: Trace, context: grpc.ServicerContext) -> NoReturn:
+        if isinstance(error, JournalUnavailable):
+            self._telemetry.metrics.fault("journal_unavailable")
         if isinstance(error, SojournError):
             trace.fail(error.reason, CODES[type(error)].value[0])
             context.abort_with_status(status_of(error))
