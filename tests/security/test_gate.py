@@ -9,10 +9,11 @@ from pathlib import Path
 import grpc
 import pytest
 
+from sojourn import Client
 from sojourn.v1 import admin_pb2, router_pb2, types_pb2
 from sojourn_server.app import App
 from tests.rpc.wire import Stubs, connected, refusal
-from tests.security.conftest import entry
+from tests.security.conftest import entry, secret_of
 
 As = Callable[[str], Stubs]
 UNAUTHENTICATED, DENIED = grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED
@@ -172,3 +173,22 @@ def test_tokens_rotate_without_a_restart_and_a_broken_file_changes_nothing(token
     tokens.write_text(entry("newcomer", "decide"))
     soon("newcomer", is_known=True)
     soon("gateway", is_known=False)
+
+
+def test_a_client_asks_for_its_token_at_each_call_and_goes_on_without_one(guarded: App):
+    secrets = {"now": "gateway"}
+
+    def token() -> str:
+        return secret_of(secrets["now"])
+
+    with Client(guarded.address, token=token, decide_deadline_ms=5_000) as client, client.episode("e1") as episode:
+        assert episode.decide(tool_type="search").fallback is None
+        secrets["now"] = "judge"
+        refused = episode.decide(tool_type="search")
+        assert refused.fallback == "PERMISSION_DENIED"
+        secrets.clear()  # token() fails from here on
+        alone = episode.decide(tool_type="search")
+        assert (alone.fallback, alone.model) == ("UNAUTHENTICATED", refused.model)
+        secrets["now"] = "judge"
+        episode.succeed(wait=True)
+    assert [r.reporter for r in guarded.journal.read(0) if r.HasField("outcome")] == ["judge"]

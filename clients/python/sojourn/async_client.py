@@ -98,13 +98,17 @@ class AsyncClient(ClientBase["AsyncEpisode", AsyncReceipt]):
         return AsyncEpisode(self, progress)
 
     async def _decide(self, request: router_pb2.DecideRequest) -> router_pb2.DecideResponse | Refusal:
-        return await _call(self._stub.Decide, request, timeout_s=self._decide_deadline_s, metadata=self._metadata())
+        return await _call(
+            self._stub.Decide, request, timeout_s=self._decide_deadline_s, metadata=self._with_token(self._metadata())
+        )
 
     async def _send(self, report: Report) -> ReportResponse | Refusal:
         is_turn = isinstance(report.request, router_pb2.ReportTurnRequest)
         method: Callable[..., Awaitable[ReportResponse]]
         method = self._stub.ReportTurn if is_turn else self._stub.ReportOutcome
-        return await _call(method, report.request, timeout_s=self._report_deadline_s, metadata=report.metadata)
+        return await _call(
+            method, report.request, timeout_s=self._report_deadline_s, metadata=self._with_token(report.metadata)
+        )
 
     async def _deliver(self, request: ReportRequest, *, wait: bool = False) -> Acknowledgement | None:
         settled = self._delivery.offer(Report(request, self._metadata()))

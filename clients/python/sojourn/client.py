@@ -87,12 +87,16 @@ class Client(ClientBase["Episode", Acknowledgement | None]):
         return Episode(self, progress)
 
     def _decide(self, request: router_pb2.DecideRequest) -> router_pb2.DecideResponse | Refusal:
-        return _call(self._stub.Decide, request, timeout_s=self._decide_deadline_s, metadata=self._metadata())
+        return _call(
+            self._stub.Decide, request, timeout_s=self._decide_deadline_s, metadata=self._with_token(self._metadata())
+        )
 
     def _send(self, report: Report) -> ReportResponse | Refusal:
         is_turn = isinstance(report.request, router_pb2.ReportTurnRequest)
         method: Callable[..., ReportResponse] = self._stub.ReportTurn if is_turn else self._stub.ReportOutcome
-        return _call(method, report.request, timeout_s=self._report_deadline_s, metadata=report.metadata)
+        return _call(
+            method, report.request, timeout_s=self._report_deadline_s, metadata=self._with_token(report.metadata)
+        )
 
     def _deliver(self, request: ReportRequest, *, wait: bool = False) -> Acknowledgement | None:
         settled = self._delivery.offer(Report(request, self._metadata()))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from random import Random
@@ -20,6 +21,7 @@ from sojourn.progress import EpisodeKey, Progress
 from sojourn.reports import Metadata
 from sojourn.tracing import current_traceparent
 
+_log = logging.getLogger("sojourn")
 EpisodeT = TypeVar("EpisodeT")
 ReceiptT = TypeVar("ReceiptT")
 
@@ -129,9 +131,17 @@ class ClientBase(ABC, Generic[EpisodeT, ReceiptT]):
         return self._deliver(request, wait=wait)
 
     def _metadata(self) -> Metadata:
-        header, token = self._traceparent(), self._token if isinstance(self._token, str) else self._token()
-        traced = ((TRACEPARENT_KEY, header),) if header else ()
-        return (*traced, ("authorization", f"Bearer {token}")) if token else traced
+        header = self._traceparent()
+        return ((TRACEPARENT_KEY, header),) if header else ()
+
+    def _with_token(self, metadata: Metadata) -> Metadata:
+        """Asked when a call is made: a report may wait longer than a token lives."""
+        try:
+            token = self._token if isinstance(self._token, str) else self._token()
+        except Exception:  # noqa: BLE001 - the caller's function: its faults must not stop the agent
+            _log.exception("token() failed; the call goes out without a token")
+            return metadata
+        return (*metadata, ("authorization", f"Bearer {token}")) if token else metadata
 
     @abstractmethod
     def _begin(self, progress: Progress) -> EpisodeT:
