@@ -25,6 +25,7 @@ from sojourn_server.policy.distribution import UNIT, Interval
 from sojourn_server.policy.learned import lines
 from sojourn_server.policy.turn import from_record
 
+_ROUNDING = 1e-9
 Told = Callable[[int], None]
 
 
@@ -124,8 +125,7 @@ def _evaluated(target: Target, episodes: Sequence[LoggedEpisode], seen: Mapping[
         model_value=extrapolated,
         one_step_gain=estimators.mean(_one_step(episodes, seen)),
     )
-    if size < LEAST_ESS:
-        why = "no support" if size == 0.0 else f"ESS {size:.0f} < {LEAST_ESS:.0f}"
+    if why := _unsupported(weights, size):
         return replace(found, refused=f"REFUSED: {why}")
     return replace(
         found,
@@ -134,6 +134,19 @@ def _evaluated(target: Target, episodes: Sequence[LoggedEpisode], seen: Mapping[
         score_dr=estimators.mean(values),
         cost_usd=_money(weights, episodes),
     )
+
+
+def _unsupported(weights: Sequence[float], size: float) -> str:
+    """Why weights like these judge nothing; "" if they do. Their mean is 1 unless the target goes ways of its own."""
+    if size == 0.0:
+        return "no support"
+    center = estimators.mean(weights)
+    error = (center.high - center.low) / 2.0
+    if abs(center.value - 1.0) > max(2.0 * error, _ROUNDING):
+        return (
+            f"support is lost: weights have mean {center.value:.2f}, not 1: it goes where the logged policy could not"
+        )
+    return f"ESS {size:.0f} < {LEAST_ESS:.0f}" if size < LEAST_ESS else ""
 
 
 def _money(weights: Sequence[float], episodes: Sequence[LoggedEpisode]) -> Estimate | None:
