@@ -15,6 +15,7 @@ from functools import cache
 from importlib.util import find_spec
 from shutil import which
 from types import MappingProxyType
+from typing import Any
 
 from benchmarks.arena import babyai
 from sojourn_server.config import ModelConfig
@@ -125,45 +126,36 @@ def _reading_at(multiplier: float) -> tuple[models.ScriptedModel, ...]:
 def _textworld(prompts: str) -> Environment:
     from benchmarks.arena import textworld, textworld_models  # optional, and heavy to import
 
-    def make_tasks(count: int, seed: int) -> list[Task]:
-        levels = textworld.HELD_OUT if seed in HELD_OUT_SEEDS else textworld.LEVELS
-        return play.tasks(count, seed=seed, levels=levels)
-
-    return Environment(
-        name=f"textworld-{prompts}",
-        world="TextWorld's generated games, third-party, with their winning plans as expert",
-        prompts=prompts,
-        shape=PROMPTS[prompts],
-        models=textworld_models.MODELS,
-        strongest=models.STRONGEST,
-        cheapest="scripted-small-f",
-        table=MappingProxyType(textworld.TABLE),
-        task_types=tuple(level.name for level in textworld.LEVELS),
-        tool_types=textworld.TOOL_TYPES,
-        phases=textworld_models.PHASES,
-        make_tasks=make_tasks,
-    )
+    world = "TextWorld's generated games, third-party, with their winning plans as expert"
+    return _two_sided(f"textworld-{prompts}", world, prompts, source=textworld, roster=textworld_models)
 
 
 def _scienceworld(prompts: str) -> Environment:
     from benchmarks.arena import scienceworld, scienceworld_models  # optional, and starts a Java program
 
+    world = "ScienceWorld, third-party, along its gold paths, which slips here never spoil"
+    return _two_sided(f"scienceworld-{prompts}", world, prompts, source=scienceworld, roster=scienceworld_models)
+
+
+def _two_sided(name: str, world: str, prompts: str, *, source: Any, roster: Any) -> Environment:
+    """A world whose held-out seeds play games of their own; modules `source` (levels, table) and `roster` (models)."""
+
     def make_tasks(count: int, seed: int) -> list[Task]:
-        levels = scienceworld.HELD_OUT if seed in HELD_OUT_SEEDS else scienceworld.LEVELS
+        levels = source.HELD_OUT if seed in HELD_OUT_SEEDS else source.LEVELS
         return play.tasks(count, seed=seed, levels=levels)
 
     return Environment(
-        name=f"scienceworld-{prompts}",
-        world="ScienceWorld, third-party, along its gold paths, which slips here never spoil",
+        name=name,
+        world=world,
         prompts=prompts,
         shape=PROMPTS[prompts],
-        models=scienceworld_models.MODELS,
+        models=roster.MODELS,
         strongest=models.STRONGEST,
         cheapest="scripted-small-f",
-        table=MappingProxyType(scienceworld.TABLE),
-        task_types=tuple(level.name for level in scienceworld.LEVELS),
-        tool_types=scienceworld.TOOL_TYPES,
-        phases=scienceworld_models.PHASES,
+        table=MappingProxyType(source.TABLE),
+        task_types=tuple(level.name for level in source.LEVELS),
+        tool_types=source.TOOL_TYPES,
+        phases=roster.PHASES,
         make_tasks=make_tasks,
     )
 
