@@ -48,11 +48,14 @@ class Server:
             "[learner]\npublish_outcomes = 3\npublish_interval_ms = 50\n"
         )
         self._process = subprocess.Popen([SOJOURN, "serve", "--config", config], stdout=self._log, stderr=self._log)
-        with grpc.insecure_channel(self.address, RECONNECTS_SOON) as channel:
-            try:
-                grpc.channel_ready_future(channel).result(timeout=GIVE_UP_S)
-            except grpc.FutureTimeoutError:
-                pytest.fail(f"not ready (exit code {self._process.poll()}): {self._said()}")
+        for _ in range(10):  # a channel that met the port while it was closed may be slow to look again
+            with grpc.insecure_channel(self.address, RECONNECTS_SOON) as channel:
+                try:
+                    grpc.channel_ready_future(channel).result(timeout=GIVE_UP_S / 10)
+                    return
+                except grpc.FutureTimeoutError:
+                    continue
+        pytest.fail(f"not ready (exit code {self._process.poll()}): {self._said()}")
 
     def _said(self) -> str:
         return (self._directory / "server.log").read_text(encoding="utf-8")[-4_000:]
