@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup proto format lint test check audit sbom demo serve bench arena arena-quick arena-full image
+.PHONY: help setup proto format lint test torture check audit sbom demo serve bench arena arena-quick arena-full image
 
 PYTHON ?= python3
 UV_VERSION := 0.13.9
@@ -55,6 +55,9 @@ lint: setup ## Check style, types, the contract's style and the house rules
 
 test: setup ## Run the tests, but for slow ones; PYTEST_ARGS='-m slow' runs those
 	$(BIN)/pytest -m "not slow" $(PYTEST_ARGS)
+
+torture: setup ## Kill servers, take the power away and more, for an hour; writes benchmarks/results/trust.json
+	$(BIN)/python -m tests.torture $(ARGS)
 
 check: lint ## Run lint, then: contract unbroken, stubs fresh, lock true, Dockerfile and scripts sound
 	$(BIN)/buf breaking --against $(RELEASED)

@@ -1,0 +1,97 @@
+"""`python -m tests.torture`: the long run behind docs/promises.md; writes benchmarks/results/trust.json.
+
+Each part can be run alone and adds its figures to the file; what was measured earlier stays, with its own commit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.arena.progress import progress_bar
+from benchmarks.latency import where
+from tests.torture.kills import kill_again_and_again
+from tests.torture.power import lose_power
+
+RESULT = Path(__file__).parents[2] / "benchmarks" / "results" / "trust.json"
+PORTS = (20_000, 32_000)  # below those of outgoing connections
+Told = Callable[[int], None]
+
+
+def kills(count: int, seed: int, told: Told) -> dict[str, Any]:
+    """Kills a server under load, `count` times."""
+    with TemporaryDirectory() as directory:
+        killed = kill_again_and_again(Path(directory).resolve(), _port(), kills=count, seed=seed, told=told)
+    found = killed.findings
+    return {
+        "kills": killed.kills,
+        "kills_at_operations": killed.at_operations,
+        "kills_while_starting": killed.while_starting,
+        "outcomes_acknowledged": found.outcomes,
+        "outcomes_lost": found.lost_outcomes,
+        "decisions_lost": found.lost_decisions,
+        "records_repeated": found.repeated,
+        "outcomes_not_learned_once": found.not_learned_once,
+        "replay_max_abs_difference": found.replay_max_abs_difference,
+    }
+
+
+def power_losses(count: int, seed: int, told: Told) -> dict[str, Any]:
+    """Takes the power away at `count` moments of a run."""
+    with TemporaryDirectory() as directory:
+        lost = lose_power(Path(directory).resolve(), _port(), losses=count, seconds=20.0, seed=seed, told=told)
+    return {
+        "power_losses": lost.losses,
+        "operations_logged": lost.operations,
+        "outcomes_lost_to_power": lost.lost_outcomes,
+        "power_losses_not_sound": sum(not found.sound for found in lost.findings),
+    }
+
+
+PARTS = {"kills": (kills, 1_000), "power-losses": (power_losses, 200)}
+"""What can be done, and how much of it by default."""
+
+
+def _port() -> int:
+    return random.randrange(*PORTS)
+
+
+def main() -> None:
+    """Runs the parts asked for and writes what they found."""
+    parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
+    for name, (part, count) in PARTS.items():
+        parser.add_argument(f"--{name}", type=int, metavar="N", help=f"{part.__doc__} Alone: {count}")
+    parser.add_argument("--seed", type=int, default=1_000, help="what chance begins with")
+    given = parser.parse_args()
+    asked = {name: getattr(given, name.replace("-", "_")) for name in PARTS}
+    if not any(asked.values()):
+        asked = {name: count for name, (_, count) in PARTS.items()}
+    for name, count in asked.items():
+        if count:
+            place = where(" ".join(["python -m tests.torture", *sys.argv[1:]]))
+            with progress_bar(name) as told:
+                found = PARTS[name][0](count, given.seed, partial(_tell, told, count))
+            _write(name, found, place)
+
+
+def _tell(told: Callable[[int, int], None], of: int, done: int) -> None:
+    told(done, of)
+
+
+def _write(name: str, found: dict[str, Any], place: dict[str, Any]) -> None:
+    """Adds a part's figures to the file, and where they were seen."""
+    kept = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    ran = kept.get("ran", {}) | {name: place}
+    RESULT.write_text(json.dumps(kept | found | {"ran": ran}, indent=2) + "\n")
+    print(json.dumps({name: found}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
