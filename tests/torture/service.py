@@ -26,6 +26,8 @@ SOJOURN = Path(sys.executable).with_name("sojourn")
 GIVE_UP_S = 60.0
 RECONNECTS_SOON = (("grpc.max_reconnect_backoff_ms", 200),)
 """A killed server may live for less than a second: a channel that backs off for longer never meets it."""
+_NOT_ANSWERED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
+"""CANCELLED: gRPC's answer to a call that reached a connection just as the server began to drain."""
 _CONFIG = """
 [server]
 address = "{address}"
@@ -175,7 +177,7 @@ class Caller(threading.Thread):
             try:
                 return call(request, timeout=2.0, wait_for_ready=True)
             except grpc.RpcError as error:
-                if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                if error.code() not in _NOT_ANSWERED:
                     raise
                 if time.monotonic() > deadline:
                     raise
