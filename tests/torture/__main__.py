@@ -15,10 +15,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
 from benchmarks.arena.progress import progress_bar
 from benchmarks.latency import where
+from tests.torture.audit import audit
+from tests.torture.fuzz import fuzz
 from tests.torture.kills import kill_again_and_again
+from tests.torture.machine import Service
 from tests.torture.power import lose_power
+from tests.torture.service import Server
 
 RESULT = Path(__file__).parents[2] / "benchmarks" / "results" / "trust.json"
 PORTS = (20_000, 32_000)  # below those of outgoing connections
@@ -55,7 +62,38 @@ def power_losses(count: int, seed: int, told: Told) -> dict[str, Any]:
     }
 
 
-PARTS = {"kills": (kills, 1_000), "power-losses": (power_losses, 200)}
+def stateful_steps(count: int, seed: int, told: Told) -> dict[str, Any]:
+    """Drives the service by `count` random steps against the reference model."""
+    while Service.steps_taken < count:
+        quiet = settings(max_examples=20, stateful_step_count=50, database=None, deadline=None)
+        run_state_machine_as_test(Service, settings=quiet)
+        told(min(Service.steps_taken, count))
+    return {"stateful_steps": Service.steps_taken, "stateful_decisions": Service.decided}
+
+
+def fuzz_inputs(count: int, seed: int, told: Told) -> dict[str, Any]:
+    """Sends `count` odd messages to a live server."""
+    with TemporaryDirectory() as directory:
+        server = Server(Path(directory).resolve(), _port())
+        server.start()
+        fuzzed = fuzz(server.address, inputs=count, seed=seed, told=told)
+        ended_well = server.stop() == 0
+        sound = audit(server.data, {}).sound
+    for fault in fuzzed.faults[:20]:
+        print(fault, file=sys.stderr)
+    return {
+        "fuzz_inputs": fuzzed.inputs,
+        "fuzz_crashes": len(fuzzed.faults) + (not ended_well) + (not sound),
+        "fuzz_statuses": fuzzed.statuses,
+    }
+
+
+PARTS = {
+    "kills": (kills, 1_000),
+    "power-losses": (power_losses, 200),
+    "stateful-steps": (stateful_steps, 50_000),
+    "fuzz-inputs": (fuzz_inputs, 1_000_000),
+}
 """What can be done, and how much of it by default."""
 
 

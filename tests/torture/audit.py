@@ -17,6 +17,8 @@ from sojourn_server.journal.sqlite import SqliteJournal
 from sojourn_server.learner.snapshot import SnapshotStore
 
 POLICY = "default"
+TERMINAL_JOINS = ("learned", "no_decisions", "nothing_learnable", "abandoned", "late", "quarantined")
+"""What can become of an outcome."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def audit(
         _check_file(data)
         difference, not_once = _compared(journal, data, positions)
     lost = sum(found_outcomes.get(episode) != [score] for episode, score in outcomes.items())
-    changed = sum(found_decisions.get(key) != [model] for key, model in (decisions or {}).items())
+    changed = sum(found_decisions.get((*key, 0)) != [model] for key, model in (decisions or {}).items())
     twice = sum(len(scores) > 1 for scores in found_outcomes.values())
     twice += sum(len(models) > 1 for models in found_decisions.values())
     return Findings(len(outcomes), lost, changed, twice, difference, not_once)
@@ -65,16 +67,16 @@ def audit(
 
 def _recorded(
     journal: SqliteJournal,
-) -> tuple[dict[str, list[float]], dict[tuple[str, int], list[str]], dict[str, int]]:
-    """Scores and the position by episode, models by (episode, turn); a list of two would be two records."""
+) -> tuple[dict[str, list[float]], dict[tuple[str, int, int], list[str]], dict[str, int]]:
+    """Scores and the position by episode, models by (episode, turn, attempt); a list of two would be two records."""
     outcomes: dict[str, list[float]] = {}
-    decisions: dict[tuple[str, int], list[str]] = {}
+    decisions: dict[tuple[str, int, int], list[str]] = {}
     positions: dict[str, int] = {}
     position = 0
     while records := journal.read(position):
         for record in records:
             position = record.position
-            if record.HasField("outcome"):
+            if record.HasField("outcome") and record.policy == POLICY:
                 outcomes.setdefault(record.episode_id, []).append(record.outcome.request.score)
                 positions[record.episode_id] = position
             if record.HasField("decision"):
@@ -82,8 +84,9 @@ def _recorded(
     return outcomes, decisions, positions
 
 
-def _key(record: journal_pb2.JournalRecord) -> tuple[str, int]:
-    return record.episode_id, record.decision.request.turn_index
+def _key(record: journal_pb2.JournalRecord) -> tuple[str, int, int]:
+    request = record.decision.request
+    return record.episode_id, request.turn_index, request.attempt
 
 
 def _check_file(data: Path) -> None:
@@ -107,7 +110,7 @@ def _compared(journal: SqliteJournal, data: Path, positions: Mapping[str, int]) 
     except BrokenSnapshot:
         return inf, 0
     joins = Counter(dict(snapshot.statistics.joins))
-    counted = sum(joins[state] for state in ("learned", "no_decisions", "nothing_learnable"))
+    counted = sum(joins[state] for state in TERMINAL_JOINS)
     due = sum(position <= snapshot.position for position in positions.values())
-    wrong = abs(counted - due) + abs(joins["learned"] - snapshot.statistics.episodes)
+    wrong = abs(counted - due) + abs(joins["learned"] + joins["nothing_learnable"] - snapshot.statistics.episodes)
     return comparison.max_abs_difference if comparison.counts_equal else inf, wrong
