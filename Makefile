@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup proto format lint test torture check audit sbom demo serve bench arena arena-quick arena-full image
+.PHONY: help setup proto lint test torture check audit sbom demo serve bench arena arena-quick arena-full image
 
 PYTHON ?= python3
 UV_VERSION := 0.13.9
@@ -40,12 +40,12 @@ proto: setup ## Regenerate the Python stubs from proto/
 	@rm -f $(STUBS)/sojourn/v1/*_pb2*
 	@$(call generate,$(STUBS))
 
-format: setup ## Format the code and the contract in place
+lint: setup ## Check style, types, the contract's style and the house rules; FIX=1 formats first
+ifdef FIX
 	$(BIN)/ruff check --quiet --select I --fix
 	$(BIN)/ruff format
 	$(BIN)/buf format --write
-
-lint: setup ## Check style, types, the contract's style and the house rules
+endif
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy

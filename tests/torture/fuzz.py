@@ -52,7 +52,7 @@ async def _fuzz(address: str, inputs: int, seed: int, told: Callable[[int], None
     faults: list[str] = []
     source = _inputs(Random(seed), inputs)
     async with grpc.aio.insecure_channel(address) as channel:
-        calls = {name: channel.unary_unary(f"/sojourn.v1.RouterService/{name}") for name in REQUESTS}
+        calls = {name: channel.unary_unary(f"/sojourn.v1.RouterService/{name}", None, None) for name in REQUESTS}
 
         async def work() -> None:
             for name, data in source:
