@@ -8,10 +8,11 @@ policy must be the fold, and every outcome must have been counted once.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -21,10 +22,13 @@ from sojourn_server.errors import EpisodeEnded, NoEligibleCandidate, PayloadConf
 from sojourn_server.journal.sqlite import SqliteJournal
 from tests.learner.workshop import HOUR_MS, Workshop, configured, replayed, same
 
+T = TypeVar("T")
 TOOL_TYPES = st.sampled_from(["search", "code", "reasoning", ""])
 SEVERITIES = st.sampled_from([types_pb2.SEVERITY_NONE, types_pb2.SEVERITY_LOW, types_pb2.SEVERITY_HIGH])
 SCORES = st.sampled_from([0.0, 0.25, 1.0])
 BACK = st.integers(0, 2)
+PICK = st.integers(0, 59)
+"""Picks among what there is. What is drawn must not depend on the service, whose threads keep times of their own."""
 WINDOW_HOURS = 24
 
 
@@ -140,13 +144,13 @@ class Service(RuleBasedStateMachine):
         known.decisions[turn, attempt] = tool_type, answer
         Service.decided += 1
 
-    @rule(back=BACK, data=st.data())
-    def repeats(self, back: int, data: st.DataObject) -> None:
+    @rule(back=BACK, pick=PICK)
+    def repeats(self, back: int, pick: int) -> None:
         """Any decision again: the first answer; with another payload: a conflict."""
         known = self._at(back)
         if not known.decisions:
             return
-        turn, attempt = data.draw(st.sampled_from(sorted(known.decisions)))
+        turn, attempt = _picked(sorted(known.decisions), pick)
         tool_type, first = known.decisions[turn, attempt]
         assert self._workshop.decide(known.name, turn, attempt=attempt, tool_type=tool_type) == first
         _refused(lambda: self._workshop.decide(known.name, turn, attempt=attempt, tool_type="other"), PayloadConflict)
@@ -159,15 +163,15 @@ class Service(RuleBasedStateMachine):
         if unseen:
             _refused(lambda: self._workshop.decide(known.name, min(unseen)), TurnOutOfOrder, EpisodeEnded)
 
-    @rule(back=BACK, error=SEVERITIES, data=st.data())
-    def reports_a_turn(self, back: int, error: types_pb2.Severity.ValueType, data: st.DataObject) -> None:
+    @rule(back=BACK, error=SEVERITIES, pick=PICK)
+    def reports_a_turn(self, back: int, error: types_pb2.Severity.ValueType, pick: int) -> None:
         """Facts of a decided turn: the first ones stand, the same again is a duplicate, others are a conflict."""
         known = self._at(back)
         turns = sorted({turn for turn, _ in known.decisions})
         if not turns:
             _refused(lambda: self._workshop.report(known.name, 0, error=error), UnknownDecision)
             return
-        turn = data.draw(st.sampled_from(turns))
+        turn = _picked(turns, pick)
         try:
             state = self._workshop.report(known.name, turn, error=error).state
         except PayloadConflict:
@@ -236,6 +240,10 @@ class Service(RuleBasedStateMachine):
         self._journal = SqliteJournal.open(self._directory)
         self._workshop.journal = self._journal
         self._workshop.open()
+
+
+def _picked(choices: Sequence[T], pick: int) -> T:
+    return choices[pick % len(choices)]
 
 
 def _refused(call: Callable[[], object], *errors: type[Exception]) -> None:
