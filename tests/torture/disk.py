@@ -36,15 +36,20 @@ _FIELDS = {
 _CONTROL_BYTES = 32
 
 
+def compiler() -> str | None:
+    """The C compiler of this machine, if it has one."""
+    return shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+
+
 @cache
 def _shim() -> Path:
     """The shared library, compiled anew in each run."""
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
+    found = compiler()
+    if found is None:
         raise RuntimeError("a C compiler (cc, gcc or clang) is needed to build the disk that fails")
     library = Path(mkdtemp(prefix="sojourn-disk-")) / "disk.so"
     source = Path(__file__).with_name("disk.c")
-    subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    subprocess.run([found, "-O2", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
     return library
 
 
