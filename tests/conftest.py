@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import random
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +13,7 @@ from pydantic import SecretStr
 from sojourn_server.app import App
 from sojourn_server.config import Config, JournalConfig, ServerConfig
 from sojourn_server.telemetry import Telemetry
+from tests.ports import find_unused_port
 
 RECORDED_VARIABLE = "SOJOURN_RECORDED_DIR"
 
@@ -46,16 +44,8 @@ def server(config: Config) -> Iterator[App]:
 
 @pytest.fixture
 def unused_port() -> int:
-    """A port on loopback that was free a moment ago.
-
-    It lies below the ports that systems give to outgoing connections (from 32,768 on Linux): a client that keeps
-    trying a dead address there sooner or later gets that very port as its own, and is connected to itself.
-    """
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):  # taken: try another
-            probe.bind(("127.0.0.1", port))
-            return port
+    """A port that nobody listens on."""
+    return find_unused_port()
 
 
 @pytest.fixture(scope="session")

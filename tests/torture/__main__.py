@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -15,11 +14,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import hypothesis
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from benchmarks.arena.progress import progress_bar
 from benchmarks.latency import where
+from tests.ports import find_unused_port
 from tests.torture.audit import audit
 from tests.torture.fuzz import fuzz
 from tests.torture.kills import kill_again_and_again
@@ -28,14 +29,13 @@ from tests.torture.power import lose_power
 from tests.torture.service import Server
 
 RESULT = Path(__file__).parents[2] / "benchmarks" / "results" / "trust.json"
-PORTS = (20_000, 32_000)  # below those of outgoing connections
 Told = Callable[[int], None]
 
 
 def kills(count: int, seed: int, told: Told) -> dict[str, Any]:
     """Kills a server under load, `count` times."""
     with TemporaryDirectory() as directory:
-        killed = kill_again_and_again(Path(directory).resolve(), _port(), kills=count, seed=seed, told=told)
+        killed = kill_again_and_again(Path(directory).resolve(), find_unused_port(), kills=count, seed=seed, told=told)
     found = killed.findings
     return {
         "kills": killed.kills,
@@ -53,7 +53,9 @@ def kills(count: int, seed: int, told: Told) -> dict[str, Any]:
 def power_losses(count: int, seed: int, told: Told) -> dict[str, Any]:
     """Takes the power away at `count` moments of a run."""
     with TemporaryDirectory() as directory:
-        lost = lose_power(Path(directory).resolve(), _port(), losses=count, seconds=20.0, seed=seed, told=told)
+        lost = lose_power(
+            Path(directory).resolve(), find_unused_port(), losses=count, seconds=20.0, seed=seed, told=told
+        )
     return {
         "power_losses": lost.losses,
         "operations_logged": lost.operations,
@@ -64,9 +66,9 @@ def power_losses(count: int, seed: int, told: Told) -> dict[str, Any]:
 
 def stateful_steps(count: int, seed: int, told: Told) -> dict[str, Any]:
     """Drives the service by `count` random steps against the reference model."""
+    quiet = settings(max_examples=20, stateful_step_count=50, database=None, deadline=None)
     while Service.steps_taken < count:
-        quiet = settings(max_examples=20, stateful_step_count=50, database=None, deadline=None)
-        run_state_machine_as_test(Service, settings=quiet)
+        run_state_machine_as_test(hypothesis.seed(seed + Service.steps_taken)(Service), settings=quiet)
         told(min(Service.steps_taken, count))
     return {"stateful_steps": Service.steps_taken, "stateful_decisions": Service.decided}
 
@@ -74,7 +76,7 @@ def stateful_steps(count: int, seed: int, told: Told) -> dict[str, Any]:
 def fuzz_inputs(count: int, seed: int, told: Told) -> dict[str, Any]:
     """Sends `count` odd messages to a live server."""
     with TemporaryDirectory() as directory:
-        server = Server(Path(directory).resolve(), _port())
+        server = Server(Path(directory).resolve(), find_unused_port())
         server.start()
         fuzzed = fuzz(server.address, inputs=count, seed=seed, told=told)
         ended_well = server.stop() == 0
@@ -95,10 +97,6 @@ PARTS = {
     "fuzz-inputs": (fuzz_inputs, 1_000_000),
 }
 """What can be done, and how much of it by default."""
-
-
-def _port() -> int:
-    return random.randrange(*PORTS)
 
 
 def main() -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import mmap
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -216,7 +215,7 @@ class _State:
             self._open.pop(operation.file, None)
         else:
             self._unsure.append((str(Path(name).parent), operation, self._names.get(name)))
-            _rename(self._names, operation, self._names.get(name))
+            _change_name(self._names, operation, self._names.get(name))
 
     def _take_open(self, operation: Operation) -> None:
         name = operation.name
@@ -235,17 +234,17 @@ class _State:
         covered = [(d, operation, meant) for d, operation, meant in self._unsure if d == name]
         self._unsure = [entry for entry in self._unsure if entry[0] != name]
         for _, operation, meant in covered:
-            _rename(self._durable_names, operation, meant)
+            _change_name(self._durable_names, operation, meant)
 
     def namespace_after_loss(self, random: Random) -> Namespace:
         """The names for sure, and of the unsure changes the first few, as many as chance says."""
         names = dict(self._durable_names)
         for _, operation, meant in self._unsure[: random.randint(0, len(self._unsure))]:
-            _rename(names, operation, meant)
+            _change_name(names, operation, meant)
         return names
 
 
-def _rename(names: Namespace, operation: Operation, meant: _File | None) -> None:
+def _change_name(names: Namespace, operation: Operation, meant: _File | None) -> None:
     """Applies one change of names; `meant` is the file that it was about."""
     if operation.kind == UNLINK:
         names.pop(operation.name, None)
@@ -254,8 +253,3 @@ def _rename(names: Namespace, operation: Operation, meant: _File | None) -> None
         names[operation.data.decode()] = meant
     else:
         names[operation.name] = meant
-
-
-if __name__ == "__main__":
-    for found in operations(Path(sys.argv[1])):
-        print(found._replace(data=b"%d bytes" % len(found.data)))

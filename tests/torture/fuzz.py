@@ -1,8 +1,8 @@
 """Random and mutated messages against a live server: always a status, never a crash, nothing non-finite kept.
 
-Half of the inputs are bytes: valid messages of the corpus with bits flipped, cut, doubled or spliced. Half are
-messages that parse, with values that somebody will send one day: not a number, huge, empty, Vowpal Wabbit's own
-separators, another script. `corpus.txt` keeps those that once found something, one message a line, in hexadecimal.
+Half of the inputs are bytes: valid messages with bits flipped, cut, doubled or spliced. Half are messages that parse,
+with values that somebody will send one day: not a number, huge, empty, Vowpal Wabbit's own separators, another script.
+`corpus.txt` is for those that find something, one message a line, in hexadecimal; they are sent first.
 """
 
 from __future__ import annotations

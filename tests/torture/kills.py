@@ -57,8 +57,7 @@ def kill_again_and_again(
                 server.start()
     assert server.stop() == 0, server.said()
     ledger = callers.ledger
-    scores = {episode: score for episode, (score, _) in ledger.outcomes.items()}
-    return Killed(dead, at_operations, while_starting, audit(server.data, scores, ledger.decisions))
+    return Killed(dead, at_operations, while_starting, audit(server.data, ledger.scores(), ledger.decisions))
 
 
 def _kill_once(server: Server, device: Disk, random: Random) -> bool:

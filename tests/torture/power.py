@@ -45,7 +45,7 @@ def lose_power(
     random = Random(seed)
     findings = []
     for number, moment in enumerate(sorted(_moments(wreck, random, losses))):
-        known = {e: score for e, (score, at_ns) in ledger.outcomes.items() if at_ns < wreck.at_ns(moment)}
+        known = ledger.scores(before_ns=wreck.at_ns(moment))
         with TemporaryDirectory(dir=directory) as salvaged:
             wreck.salvage(moment, Path(salvaged), seed=seed + number)
             findings.append(audit(Path(salvaged), known))

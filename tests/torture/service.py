@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -86,12 +87,6 @@ class Server:
         """Whether the process is there."""
         return self._process is not None and self._process.poll() is None
 
-    @property
-    def pid(self) -> int:
-        """The process id of the running server."""
-        assert self._process is not None
-        return self._process.pid
-
     def said(self) -> str:
         """The end of its log."""
         return self.log_path.read_text(encoding="utf-8")[-4_000:]
@@ -124,6 +119,10 @@ class Ledger:
 
     outcomes: dict[str, tuple[float, int]] = field(default_factory=dict)
     decisions: dict[tuple[str, int], str] = field(default_factory=dict)
+
+    def scores(self, before_ns: float = inf) -> dict[str, float]:
+        """Scores by episode, of outcomes that were acknowledged before a moment."""
+        return {episode: score for episode, (score, at_ns) in self.outcomes.items() if at_ns < before_ns}
 
     def add(self, other: Ledger) -> None:
         """Takes another's entries in."""
@@ -207,10 +206,3 @@ class Callers:
         for caller in self._callers:
             if caller.failure is not None:
                 raise caller.failure
-
-    def so_far(self) -> Ledger:
-        """What has been acknowledged until now."""
-        ledger = Ledger()
-        for caller in self._callers:
-            ledger.outcomes.update(dict(caller.ledger.outcomes))
-        return ledger

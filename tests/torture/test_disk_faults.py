@@ -18,6 +18,7 @@ import grpc
 import pytest
 
 from sojourn.v1 import router_pb2, types_pb2
+from sojourn_server.journal.sqlite import SqliteJournal
 from tests.rpc.wire import Stubs, connected, refusal
 from tests.torture.audit import audit
 from tests.torture.disk import Disk
@@ -89,7 +90,7 @@ def test_a_disk_that_comes_and_goes_under_load_loses_nothing(server: Server, dev
             device.heal()
         time.sleep(0.3)
     assert server.stop() == 0
-    scores = {episode: score for episode, (score, _) in callers.ledger.outcomes.items()}
+    scores = callers.ledger.scores()
     assert len(scores) > 20
     assert audit(server.data, scores, callers.ledger.decisions).sound
 
@@ -145,8 +146,8 @@ def test_a_clock_that_jumps_beyond_the_window_expires_an_open_episode_and_its_ou
 
 
 def _expired(data: Path) -> bool:
-    with closing(sqlite3.connect(f"file:{data / 'journal.sqlite3'}?mode=ro", uri=True)) as connection:
-        return b"episode" in b"".join(row[0] for row in connection.execute("SELECT record FROM records WHERE body = 4"))
+    with closing(SqliteJournal.open_read_only(data)) as journal:
+        return any(record.episode_id == "episode" for record in journal.read(0, bodies={"episode_expired"}))
 
 
 def test_a_journal_that_another_process_has_locked_stops_no_agent(server: Server, stubs: Stubs):

@@ -24,13 +24,19 @@ def test_no_power_loss_takes_an_acknowledged_outcome_or_leaves_half_a_snapshot(t
 
 
 class _Writer:
-    """Makes a log as a process would."""
+    """Makes a log as a process would that creates one file, on descriptor 3, in a new directory."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
         self.operations: list[Operation] = []
+        self.add(disk.MKDIR, name="/d")
+        self.add(disk.CREATE, name=name)
 
     def add(self, kind: int, *, file: int = 3, offset: int = 0, name: str = "", data: bytes = b"") -> None:
         self.operations.append(Operation(len(self.operations), kind, file, offset, name, data))
+
+    def sync_names(self) -> None:
+        self.add(disk.OPEN, file=4, name="/d")
+        self.add(disk.SYNC, file=4)
 
 
 def _states(writer: _Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> set[bytes | None]:
@@ -48,22 +54,17 @@ def _states(writer: _Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, na
 
 def test_what_was_not_synced_may_be_lost_and_what_was_synced_is_not(tmp_path, monkeypatch):
     """What was written before the sync is there in every state, what came later only in some."""
-    writer = _Writer()
-    writer.add(disk.MKDIR, name="/d")
-    writer.add(disk.CREATE, name="/d/f")
+    writer = _Writer("/d/f")
     writer.add(disk.WRITE, data=b"old")
     writer.add(disk.SYNC)
-    writer.add(disk.OPEN, file=4, name="/d")
-    writer.add(disk.SYNC, file=4)
+    writer.sync_names()
     writer.add(disk.WRITE, data=b"new")
     assert _states(writer, tmp_path, monkeypatch, "f") == {b"old", b"new"}
 
 
 def test_a_new_name_may_be_missing_until_its_directory_is_synced(tmp_path, monkeypatch):
     """A file that was written and synced under one name and renamed has either name or none."""
-    writer = _Writer()
-    writer.add(disk.MKDIR, name="/d")
-    writer.add(disk.CREATE, name="/d/f.tmp")
+    writer = _Writer("/d/f.tmp")
     writer.add(disk.WRITE, data=b"all")
     writer.add(disk.SYNC)
     writer.add(disk.RENAME, name="/d/f.tmp", data=b"/d/f")
@@ -73,11 +74,8 @@ def test_a_new_name_may_be_missing_until_its_directory_is_synced(tmp_path, monke
 
 def test_a_write_of_two_sectors_may_arrive_in_half(tmp_path, monkeypatch):
     """Each sector of an unsynced write is there or not by itself."""
-    writer = _Writer()
-    writer.add(disk.MKDIR, name="/d")
-    writer.add(disk.CREATE, name="/d/f")
-    writer.add(disk.OPEN, file=4, name="/d")
-    writer.add(disk.SYNC, file=4)
+    writer = _Writer("/d/f")
+    writer.sync_names()
     writer.add(disk.WRITE, data=b"a" * disk.SECTOR_BYTES + b"b" * disk.SECTOR_BYTES)
     states = _states(writer, tmp_path, monkeypatch, "f")
     assert b"" in states
