@@ -69,6 +69,16 @@ def _run(command: tuple[str, ...], directory: Path) -> None:
 
 LANGUAGES = {
     language.name: language
-    for language in (Language("python", "Python", run=(sys.executable, str(HERE / "python_runner.py"))),)
+    for language in (
+        Language("python", "Python", run=(sys.executable, str(HERE / "python_runner.py"))),
+        Language(
+            "typescript",
+            "TypeScript",
+            tools=("node", "npm"),
+            build=(("npm", "ci", "--no-audit", "--no-fund"), ("npm", "run", "build")),
+            run=("node", "dist/test/runner.js"),
+            apt=("nodejs", "npm"),
+        ),
+    )
 }
 """By the names of their folders, in the order in which they are shown."""

@@ -185,7 +185,7 @@ class Performance:
 
     def _do_stumbled(self, _: object, __: Mapping[str, Any]) -> Found:
         relay = self._stage.relay
-        return {"calls": len(relay.called_at_s), "longest_pause_ms": relay.longest_pause_ms()}
+        return {"calls": len(relay.called_at_s), "pauses_ms": relay.pauses_ms()}
 
     def _do_records(self, episode_id: str, _: Mapping[str, Any]) -> list[dict[str, Any]]:
         return [MessageToDict(record) for record in self._stage.records(self._prefix + episode_id)]

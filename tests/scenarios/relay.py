@@ -35,10 +35,10 @@ class Relay(grpc.GenericRpcHandler):
         self._refusals = list(codes)
         self.called_at_s = []
 
-    def longest_pause_ms(self) -> float:
-        """The longest time between two calls since `stumble`."""
+    def pauses_ms(self) -> list[float]:
+        """The times between calls since `stumble`."""
         times = self.called_at_s
-        return 1_000 * max((after - before for before, after in zip(times, times[1:], strict=False)), default=0.0)
+        return [1_000 * (after - before) for before, after in zip(times, times[1:], strict=False)]
 
     def close(self) -> None:
         """Stops listening."""
