@@ -1,8 +1,9 @@
-"""Fixtures that every test folder shares: a real server on loopback, and the recorded episodes where they are given."""
+"""Fixtures that every test folder shares: a real server on loopback, PostgreSQL, and recorded episodes where given."""
 
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pydantic import SecretStr
 from sojourn_server.app import App
 from sojourn_server.config import Config, JournalConfig, ServerConfig
 from sojourn_server.telemetry import Telemetry
+from tests.hosts.server import NoPostgres, PostgresServer, find_binaries
 from tests.ports import find_unused_port
 
 RECORDED_VARIABLE = "SOJOURN_RECORDED_DIR"
@@ -46,6 +48,25 @@ def server(config: Config) -> Iterator[App]:
 def unused_port() -> int:
     """A port that nobody listens on."""
     return find_unused_port()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A running PostgreSQL; installed if need be, and where it cannot be, skipped loudly, in CI never."""
+    try:
+        server = PostgresServer(find_binaries())
+    except NoPostgres as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"SKIPPED: {error}")
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def dsn(postgres: PostgresServer) -> str:
+    """An empty schema of a running PostgreSQL."""
+    return postgres.dsn(f"t{secrets.token_hex(8)}")
 
 
 @pytest.fixture(scope="session")

@@ -149,7 +149,7 @@ def _place(
     served = {turn.facts.served_model for trajectory in trajectories for turn in trajectory.turns}
     for terms in _missing(sorted(served - world.registry.models.keys()), columns, summary):
         record = journal_pb2.JournalRecord(received_at_ms=now_ms, model_put=journal_pb2.ModelPutRecord(model=terms))
-        record.position = journal.append(record, durable=True).position
+        record.position = journal.append(record, durable=True, placed=True).position
         world = after(world, record)
     return Place(policy, state, world.registry, now_ms)
 

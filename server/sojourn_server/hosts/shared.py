@@ -1,0 +1,47 @@
+"""The home of one of several hosts: everything in one PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import ExitStack, closing
+
+from sojourn_server.config import Config
+from sojourn_server.errors import JournalUnavailable, StartRefused
+from sojourn_server.hosts.episodes import SharedEpisodes
+from sojourn_server.hosts.home import Home, configured_secret
+from sojourn_server.hosts.leadership import Leadership
+from sojourn_server.hosts.member import Member
+from sojourn_server.hosts.postgres import PostgresJournal
+from sojourn_server.hosts.snapshots import PostgresSnapshots
+from sojourn_server.world import load_world
+
+
+def open_shared(config: Config, now_ms: int, made: ExitStack) -> Home:
+    """Connects, campaigns, and brings the journal's world in line with the configuration. Raises StartRefused."""
+    if config.journal.dsn is None:
+        raise StartRefused('journal.dsn: kind = "postgres" needs it')
+    journal = made.enter_context(closing(PostgresJournal.open(config.journal.dsn.get_secret_value())))
+    leadership = made.enter_context(closing(Leadership(journal.database, f"{socket.gethostname()}:{os.getpid()}")))
+    leadership.start()
+    try:
+        with journal.alone():
+            world = load_world(journal, config, now_ms)
+        secret = configured_secret(config) or journal.draw_secret()
+    except JournalUnavailable as error:
+        raise StartRefused(f"cannot start from the journal: {error}") from error
+    snapshots = PostgresSnapshots.over(journal.database, keep=config.learner.keep_snapshots)
+    return Home(
+        journal,
+        snapshots,
+        SharedEpisodes(journal, capacity=config.server.cached_episodes),
+        world,
+        secret,
+        lambda place, audience, router: Member(leadership, snapshots, place, (router, audience)),
+    )
+
+
+def open_shared_for_reading(dsn: str) -> tuple[PostgresJournal, PostgresSnapshots]:
+    """Closing the journal closes both. Raises StartRefused."""
+    journal = PostgresJournal.open_read_only(dsn)
+    return journal, PostgresSnapshots.over(journal.database, keep=1)
