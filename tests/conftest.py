@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from sojourn_server.app import App
 from sojourn_server.config import Config, JournalConfig, ServerConfig
 from sojourn_server.telemetry import Telemetry
-from tests.hosts.server import NoPostgres, PostgresServer, find_binaries
+from tests.hosts.server import NoPostgres, PostgresServer, find_binaries, find_pgbouncer
 from tests.ports import find_unused_port
 
 RECORDED_VARIABLE = "SOJOURN_RECORDED_DIR"
@@ -53,14 +53,24 @@ def unused_port() -> int:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A running PostgreSQL; installed if need be, and where it cannot be, skipped loudly, in CI never."""
+    server = PostgresServer(_installed(find_binaries))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def pgbouncer() -> Path:
+    """A connection pooler, likewise."""
+    return _installed(find_pgbouncer)
+
+
+def _installed(find: Callable[[], Path]) -> Path:
     try:
-        server = PostgresServer(find_binaries())
+        return find()
     except NoPostgres as error:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(f"SKIPPED: {error}")
-    yield server
-    server.close()
 
 
 @pytest.fixture

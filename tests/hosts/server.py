@@ -12,9 +12,12 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 WAIT_S = 30.0
+POOLER_PORT = 6432  # names a Unix socket only
 IMMEDIATE, FAST = signal.SIGQUIT, signal.SIGINT  # as PostgreSQL's documentation names its shutdowns
 
 
@@ -24,22 +27,37 @@ class NoPostgres(Exception):
 
 def find_binaries() -> Path:
     """The folder of `initdb` and `postgres`, of the newest version there is. Raises NoPostgres."""
-    found = _installed()
+    return _found_or_installed(_installed, "postgresql")
+
+
+def find_pgbouncer() -> Path:
+    """The connection pooler. Raises NoPostgres."""
+    return _found_or_installed(
+        lambda: _path(shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")), "pgbouncer"
+    )
+
+
+def _found_or_installed(find: Callable[[], Path | None], package: str) -> Path:
+    found = find()
     if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["apt-get", "update"], ["apt-get", "install", "--yes", "postgresql"]):
+        for command in (["apt-get", "update"], ["apt-get", "install", "--yes", package]):
             subprocess.run(command, env=environment, capture_output=True, check=False)
-        found = _installed()
+        found = find()
     if found is None:
-        raise NoPostgres("no PostgreSQL server: needs initdb and postgres on the PATH, or Debian's package postgresql")
+        raise NoPostgres(f"{package} is not installed, and cannot be installed here: Debian has it as {package}")
     return found
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
 
 
 def _installed() -> Path | None:
     folders = [p.parent for p in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
+    on_path = _path(shutil.which("initdb"))
     newest = max(folders, key=lambda folder: float(folder.parent.name), default=None)
-    on_path = shutil.which("initdb")
-    return newest or (Path(on_path).resolve().parent if on_path else None)
+    return newest or (on_path.resolve().parent if on_path else None)
 
 
 def ordinary_user() -> dict[str, str]:
@@ -81,6 +99,30 @@ class PostgresServer:
     def dsn(self, schema: str) -> str:
         """The URL of a schema of its own."""
         return f"postgresql://sojourn@/postgres?host={self.directory}&search_path={schema}"
+
+    @contextmanager
+    def pooled(self, pgbouncer: Path, mode: str) -> Iterator[Callable[[str], str]]:
+        """PgBouncer in front, lending sessions by `mode`; yields what `dsn` is through it."""
+        settings = {
+            "listen_port": POOLER_PORT,
+            "unix_socket_dir": self.directory,
+            "auth_type": "any",
+            "pool_mode": mode,
+            "default_pool_size": 20,
+        }
+        lines = [f"{name} = {value}" for name, value in settings.items()]
+        file = self.directory / "pgbouncer.ini"
+        database = f"postgres = host={self.directory} user=sojourn"
+        file.write_text("\n".join(["[databases]", database, "[pgbouncer]", *lines, ""]))
+        process = subprocess.Popen([pgbouncer, "-q", file], cwd=self.directory, **ordinary_user())  # type: ignore[call-overload] # as above
+        try:
+            while not (self.directory / f".s.PGSQL.{POOLER_PORT}").exists():
+                assert process.poll() is None, "pgbouncer did not start"
+                time.sleep(0.02)
+            yield lambda schema: f"{self.dsn(schema)}&port={POOLER_PORT}"
+        finally:
+            process.terminate()
+            process.wait(WAIT_S)
 
     def close(self) -> None:
         """Stops, and removes everything."""

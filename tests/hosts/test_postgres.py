@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import closing
+from pathlib import Path
 from signal import Signals
 
 import grpc
@@ -156,6 +157,19 @@ def test_a_server_that_cannot_be_had_is_refused_without_telling_the_password(url
     with pytest.raises(StartRefused) as refused:
         PostgresJournal.open(url.format(port=unused_port))
     assert "hunter2" not in str(refused.value)
+
+
+def test_a_pooler_that_lends_sessions_by_transaction_is_refused(postgres: PostgresServer, pgbouncer: Path):
+    """The lock and the notifications belong to a session."""
+    with postgres.pooled(pgbouncer, "transaction") as pooled, pytest.raises(StartRefused, match="pool_mode = session"):
+        PostgresJournal.open(pooled("by_transaction"))
+
+
+def test_a_pooler_that_lends_whole_sessions_is_served(postgres: PostgresServer, pgbouncer: Path):
+    with postgres.pooled(pgbouncer, "session") as pooled, host(pooled("by_session")) as app:
+        decide(app, "e")
+        end(app, "e")
+        wait_until(lambda: learned(app) == 1)
 
 
 def test_every_unique_key_holds_what_the_table_is_distributed_by(dsn: str):

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import CancelledError
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
@@ -31,6 +31,7 @@ STATEMENT_S = 3.0
 OLDEST_SERVER = 14
 CHANNEL = "sojourn"
 _PLANS = {"jit": "off", "enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+_SET = "SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS settings (name, value)"
 _KEEPALIVE = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3"}
 
 
@@ -39,8 +40,10 @@ class Database:
 
     def __init__(self, dsn: str) -> None:
         """Takes a `postgresql://` URL; its `search_path` names the schema, "sojourn" unless given."""
-        self._dsn = dsn
-        self.schema = parse_qs(urlsplit(dsn).query).get("search_path", ["sojourn"])[0]
+        url = urlsplit(dsn)
+        options = dict(parse_qsl(url.query))
+        self.schema = options.pop("search_path", "sojourn")  # set later: poolers refuse it when one connects
+        self._dsn = urlunsplit(url._replace(query=urlencode(options)))
         if not re.fullmatch("[a-z_][a-z0-9_]*", self.schema):
             raise StartRefused(f"journal.dsn: search_path {self.schema!r} must be one schema in small letters")
         self._loop = asyncio.new_event_loop()
@@ -55,7 +58,7 @@ class Database:
         database = cls(dsn)
         database._thread.start()
         try:
-            database.run(_check(dsn))
+            database.run(_check(database._dsn))
         except (*AWAY, JournalUnavailable, ValueError) as error:
             database.close()
             raise StartRefused(f"cannot use PostgreSQL: {described(error)}") from error
@@ -64,7 +67,7 @@ class Database:
             raise
         return database
 
-    def lane(self, greet: Callable[[Connection], Awaitable[None]] | None = None, **settings: str) -> Lane:
+    def lane(self, greet: Callable[[Connection], Awaitable[None]] | None = None, /, **settings: str) -> Lane:
         """A connection of its own, made when it is needed; `greet` is called on each that is made."""
         given = {"search_path": self.schema, "application_name": "sojourn", **_PLANS, **_KEEPALIVE, **settings}
         lane = Lane(self._dsn, given, greet)
@@ -145,8 +148,9 @@ class Lane:
         if self._closed or loop.time() < self._retry_at:
             raise JournalUnavailable("PostgreSQL is away")
         self._retry_at = loop.time() + RETRY_S
-        connection = await asyncpg.connect(self._dsn, timeout=CONNECT_S, server_settings=self._settings)
-        self._connection = connection
+        self._connection = connection = await asyncpg.connect(self._dsn, timeout=CONNECT_S)
+        names, values = zip(*self._settings.items(), strict=True)
+        await connection.execute(_SET, names, values)
         if self._greet is not None:
             await self._greet(connection)
         self._retry_at = 0.0

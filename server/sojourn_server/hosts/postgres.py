@@ -122,9 +122,10 @@ class PostgresJournal:
                 durable: _Writer(database.lane(synchronous_commit="on" if durable else "off"))
                 for durable in (False, True)
             }
+        reading = {"synchronous_commit": "off", "default_transaction_read_only": "on" if read_only else "off"}
         self._readers: asyncio.LifoQueue[Lane] = asyncio.LifoQueue()
         for _ in range(READERS):
-            self._readers.put_nowait(database.lane(default_transaction_read_only="on" if read_only else "off"))
+            self._readers.put_nowait(database.lane(**reading))
 
     @classmethod
     def open(cls, dsn: str) -> PostgresJournal:
