@@ -6,15 +6,13 @@ The estimates are made in `sojourn_server.evaluation`; here options become targe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sojourn_server.cli.output import console, fail, print_json, progress, table
-from sojourn_server.cli.source import Json, Policy
+from sojourn_server.cli.source import Json, Place, Policy, open_stored
 
 if TYPE_CHECKING:
     from sojourn_server.config import ChoiceSettings
@@ -35,7 +33,7 @@ NOTES = (
 
 def evaluate(
     *,
-    journal: Annotated[Path, typer.Option(help="The journal's directory.", metavar="DIR")] = Path("sojourn-data"),
+    journal: Place = "sojourn-data",
     policy: Policy = "default",
     change: Annotated[
         list[str] | None,
@@ -59,16 +57,12 @@ def evaluate(
     support, too few effective episodes, or a held turn at which it could differ.
     Exit code 0, or 2 if there is nothing to evaluate.
     """
-    from sojourn_server.errors import JournalUnavailable, StartRefused
-    from sojourn_server.journal.sqlite import SqliteJournal
     from sojourn_server.learner.fold import BadLesson
 
     try:
-        with closing(SqliteJournal.open_read_only(journal)) as opened:
+        with open_stored(journal) as (opened, _):
             log, found = _evaluate(opened, policy, change or (), version)
-    except StartRefused as error:
-        raise fail(str(error), next_step="name the directory that journal.directory of the router names") from None
-    except (JournalUnavailable, BadLesson) as error:
+    except BadLesson as error:
         raise fail(str(error)) from None
     if json:
         print_json(

@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from sojourn_server.config import Config
+from sojourn_server.config import Config, JournalConfig
 from sojourn_server.episodes import Episodes
 from sojourn_server.errors import StartRefused
 from sojourn_server.journal.journal import Journal
@@ -97,6 +97,23 @@ def _kept_secret(directory: Path) -> bytes:
         part.write_bytes(secrets.token_bytes(SECRET_BYTES))
         part.replace(path)
     return path.read_bytes()
+
+
+def place_of(config: JournalConfig) -> str:
+    """The directory or URL that a configuration names."""
+    return config.dsn.get_secret_value() if config.dsn is not None else str(config.directory)
+
+
+@contextmanager
+def open_for_writing(place: str) -> Iterator[Journal]:
+    """A journal to append to without serving; in PostgreSQL beside those that serve. Raises StartRefused."""
+    with ExitStack() as made:
+        if place.startswith(POSTGRES):
+            from sojourn_server.hosts.shared import open_candidate
+
+            yield open_candidate(place, made)[0]
+        else:
+            yield made.enter_context(closing(SqliteJournal.open(Path(place))))
 
 
 @contextmanager

@@ -21,9 +21,7 @@ def open_shared(config: Config, now_ms: int, made: ExitStack) -> Home:
     """Connects, campaigns, and brings the journal's world in line with the configuration. Raises StartRefused."""
     if config.journal.dsn is None:
         raise StartRefused('journal.dsn: kind = "postgres" needs it')
-    journal = made.enter_context(closing(PostgresJournal.open(config.journal.dsn.get_secret_value())))
-    leadership = made.enter_context(closing(Leadership(journal.database, f"{socket.gethostname()}:{os.getpid()}")))
-    leadership.start()
+    journal, leadership = open_candidate(config.journal.dsn.get_secret_value(), made)
     try:
         with journal.alone():
             world = load_world(journal, config, now_ms)
@@ -39,6 +37,14 @@ def open_shared(config: Config, now_ms: int, made: ExitStack) -> Home:
         secret,
         lambda place, audience, router: Member(leadership, snapshots, place, (router, audience)),
     )
+
+
+def open_candidate(dsn: str, made: ExitStack) -> tuple[PostgresJournal, Leadership]:
+    """The journal, and this process as a candidate that gives records their place if it wins. Raises StartRefused."""
+    journal = made.enter_context(closing(PostgresJournal.open(dsn)))
+    leadership = made.enter_context(closing(Leadership(journal.database, f"{socket.gethostname()}:{os.getpid()}")))
+    leadership.start()
+    return journal, leadership
 
 
 def open_shared_for_reading(dsn: str) -> tuple[PostgresJournal, PostgresSnapshots]:
