@@ -12,7 +12,7 @@ from sojourn.v1 import admin_pb2, router_pb2
 from sojourn.v1 import types_pb2 as pb
 from sojourn_server.app import App
 from sojourn_server.config import PolicyConfig
-from sojourn_server.errors import EpisodeEnded, PayloadConflict
+from sojourn_server.errors import EpisodeEnded, PayloadConflict, StartRefused
 from tests.hosts.hosts import cut_off_the_leader, decide, end, host, learned, report, term, wait_until
 from tests.learner.workshop import replayed, same
 from tests.policy.play import QUICK_LESSON
@@ -149,6 +149,18 @@ def test_a_policy_that_only_a_later_host_is_configured_with_is_decided_by_all(ds
             assert decide(second, "e", policy="research").model
             wait_until(lambda: "research" in first.router.world.policies)
             assert decide(first, "e", 1, policy="research").model
+
+
+def test_settings_that_make_no_learner_are_refused_before_they_reach_the_journal(dsn: str):
+    bad = PolicyConfig(lesson=QUICK_LESSON.model_copy(update={"vw_options": "--no_such_option"}))
+    with host(dsn) as app:
+        before = app.journal.position()
+        with (
+            pytest.raises(StartRefused, match=r"policies\.default\.lesson\.vw_options"),
+            host(dsn, policies={"default": bad}),
+        ):
+            pass
+        assert app.journal.position() == before
 
 
 def test_hosts_that_start_together_seed_an_empty_journal_once(dsn: str):

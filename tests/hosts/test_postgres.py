@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from signal import Signals
@@ -15,6 +18,7 @@ from sojourn.v1 import types_pb2 as pb
 from sojourn_server.app import App
 from sojourn_server.errors import JournalUnavailable, StartRefused
 from sojourn_server.hosts import schema
+from sojourn_server.hosts.database import CONNECT_S, Database
 from sojourn_server.hosts.postgres import PostgresJournal
 from sojourn_server.journal.journal import terminal_key
 from tests.conformance.journal import decision, outcome, positions, put
@@ -93,6 +97,25 @@ def test_while_postgres_is_away_turns_are_decided_by_the_request_alone_and_outco
         wait_until(lambda: stubs.decide("later", 0, tool_type="code").reason == pb.REASON_FIRST_TURN)
         assert stubs.end("going").state == router_pb2.REPORT_STATE_RECORDED
         wait_until(lambda: learned(app) == 1)
+
+
+def test_a_server_that_takes_connections_and_says_nothing_delays_nobody_twice(unused_port: int):
+    """Who queues behind an attempt that fails is refused with it."""
+    with socket.create_server(("127.0.0.1", unused_port)):
+        database = Database(f"postgresql://u@127.0.0.1:{unused_port}/db")
+        database._thread.start()
+        journal = PostgresJournal(database, read_only=False)
+        started = time.monotonic()
+
+        def refused(number: int) -> bool:
+            with pytest.raises(JournalUnavailable):
+                journal.append(decision(f"e{number}"))
+            return True
+
+        with ThreadPoolExecutor(8) as threads:
+            assert all(threads.map(refused, range(8)))
+        assert time.monotonic() - started < 2 * CONNECT_S
+        journal.close()
 
 
 def test_a_cached_episode_whose_decisions_a_crash_took_is_read_anew(dsn: str):

@@ -30,7 +30,9 @@ CONNECT_S = 3.0
 STATEMENT_S = 3.0
 OLDEST_SERVER = 14
 CHANNEL = "sojourn"
-_PLANS = {"jit": "off", "enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+_PLANS = {"jit": "off"} | {
+    f"enable_{node}": "off" for node in ("seqscan", "bitmapscan", "sort", "hashjoin", "mergejoin")
+}
 _SET = "SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS settings (name, value)"
 _KEEPALIVE = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3"}
 
@@ -147,13 +149,23 @@ class Lane:
         loop = asyncio.get_running_loop()
         if self._closed or loop.time() < self._retry_at:
             raise JournalUnavailable("PostgreSQL is away")
-        self._retry_at = loop.time() + RETRY_S
-        self._connection = connection = await asyncpg.connect(self._dsn, timeout=CONNECT_S)
-        names, values = zip(*self._settings.items(), strict=True)
-        await connection.execute(_SET, names, values)
-        if self._greet is not None:
-            await self._greet(connection)
-        self._retry_at = 0.0
+        try:
+            self._connection = await self._connect()
+        except BaseException:
+            self._retry_at = loop.time() + RETRY_S
+            raise
+        return self._connection
+
+    async def _connect(self) -> Connection:
+        connection = await asyncpg.connect(self._dsn, timeout=CONNECT_S)
+        try:
+            names, values = zip(*self._settings.items(), strict=True)
+            await connection.execute(_SET, names, values)
+            if self._greet is not None:
+                await self._greet(connection)
+        except BaseException:
+            connection.terminate()
+            raise
         return connection
 
     def drop(self) -> None:

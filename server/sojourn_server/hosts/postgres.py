@@ -195,9 +195,9 @@ class PostgresJournal:
         """See Journal.read."""
         if bodies is None:
             return self._select(f"{_READ} ORDER BY position LIMIT $2", after, limit)
-        teach = "" if {"decision", "turn"} & set(bodies) else "AND body > 2"  # names the index of those that teach
         codes = [BODY_CODES[name] for name in bodies]
-        return self._select(f"{_READ} {teach} AND body = ANY($3) ORDER BY position LIMIT $2", after, limit, codes)
+        rare = next((f"AND body > {code}" for code in (4, 2) if min(codes, default=0) > code), "")  # as an index has it
+        return self._select(f"{_READ} {rare} AND body = ANY($3) ORDER BY position LIMIT $2", after, limit, codes)
 
     def openings(self, policy: str, *, after: int = 0, before: int | None = None, limit: int = 1000) -> list[Record]:
         """See Journal.openings."""

@@ -14,6 +14,7 @@ from sojourn_server.hosts.leadership import Leadership
 from sojourn_server.hosts.member import Member
 from sojourn_server.hosts.postgres import PostgresJournal
 from sojourn_server.hosts.snapshots import PostgresSnapshots
+from sojourn_server.policy.bandit import Bandit
 from sojourn_server.world import load_world
 
 
@@ -21,6 +22,7 @@ def open_shared(config: Config, now_ms: int, made: ExitStack) -> Home:
     """Connects, campaigns, and brings the journal's world in line with the configuration. Raises StartRefused."""
     if config.journal.dsn is None:
         raise StartRefused('journal.dsn: kind = "postgres" needs it')
+    _check_learners(config)
     journal, leadership = open_candidate(config.journal.dsn.get_secret_value(), made)
     try:
         with journal.alone():
@@ -37,6 +39,16 @@ def open_shared(config: Config, now_ms: int, made: ExitStack) -> Home:
         secret,
         lambda place, audience, router: Member(leadership, snapshots, place, (router, audience)),
     )
+
+
+def _check_learners(config: Config) -> None:
+    """Settings that make no learner must not reach the journal, where all hosts would stumble over them."""
+    for name, policy in config.policies.items():
+        lesson = policy.lesson
+        try:
+            Bandit.fresh(options=lesson.vw_options, weight_bits=lesson.weight_bits, turns_cap=lesson.turns_cap)
+        except RuntimeError as error:  # Vowpal Wabbit's only one
+            raise StartRefused(f"policies.{name}.lesson.vw_options: {lesson.vw_options!r}: {error}") from error
 
 
 def open_candidate(dsn: str, made: ExitStack) -> tuple[PostgresJournal, Leadership]:

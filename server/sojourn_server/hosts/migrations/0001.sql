@@ -44,6 +44,7 @@ CREATE TABLE journal (
     PRIMARY KEY (position, episode)
 ) PARTITION BY RANGE (position);
 CREATE INDEX journal_that_teaches ON journal (position) WHERE body > 2;
+CREATE INDEX journal_that_rules ON journal (position) WHERE body > 4;
 CREATE INDEX journal_that_opens ON journal (opens, position) WHERE opens IS NOT NULL;
 
 -- Policies at a position, by the term of the learner that stored them.
