@@ -28,6 +28,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--recorded", metavar="DIR", help=f"recorded LLM episodes (or {RECORDED_VARIABLE})")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever comes first to PostgreSQL may have to install it."""
+    for item in items:
+        if "postgres" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(600))
+
+
 @pytest.fixture
 def config() -> Config:
     """Defaults, but for a journal in memory, a free port, and draws that are the same in every run."""

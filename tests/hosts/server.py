@@ -7,6 +7,7 @@ say so; in CI that is a failure.
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 WAIT_S = 30.0
 POOLER_PORT = 6432  # names a Unix socket only
@@ -60,9 +62,12 @@ def _installed() -> Path | None:
     return newest or (on_path.resolve().parent if on_path else None)
 
 
-def ordinary_user() -> dict[str, str]:
+def ordinary_user() -> dict[str, Any]:
     """Arguments of `subprocess` that run a child without rights: PostgreSQL refuses to run as root."""
-    return {"user": "nobody"} if os.geteuid() == 0 else {}
+    if os.geteuid() != 0:
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
 
 class PostgresServer:
@@ -75,16 +80,14 @@ class PostgresServer:
             shutil.chown(self.directory, "nobody")
         self._data = self.directory / "data"
         initdb = [binaries / "initdb", "-D", self._data, "-U", "sojourn", "-A", "trust", "-E", "UTF8", "--no-sync"]
-        subprocess.run(initdb, check=True, capture_output=True, cwd=self.directory, **ordinary_user())  # type: ignore[call-overload] # of one user
+        subprocess.run(initdb, check=True, capture_output=True, cwd=self.directory, **ordinary_user())
         self.start()
 
     def start(self) -> None:
         """Returns once the server takes connections."""
         command = [self._binaries / "postgres", "-D", self._data, "-k", self.directory, "-c", "listen_addresses="]
         with (self.directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(  # type: ignore[call-overload] # as above
-                command, stdout=log, stderr=log, cwd=self.directory, **ordinary_user()
-            )
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.directory, **ordinary_user())
         give_up_at = time.monotonic() + WAIT_S
         while subprocess.run([self._binaries / "pg_isready", "-q", "-h", self.directory], check=False).returncode:
             if time.monotonic() > give_up_at or self._process.poll() is not None:
@@ -114,7 +117,7 @@ class PostgresServer:
         file = self.directory / "pgbouncer.ini"
         database = f"postgres = host={self.directory} user=sojourn"
         file.write_text("\n".join(["[databases]", database, "[pgbouncer]", *lines, ""]))
-        process = subprocess.Popen([pgbouncer, "-q", file], cwd=self.directory, **ordinary_user())  # type: ignore[call-overload] # as above
+        process = subprocess.Popen([pgbouncer, "-q", file], cwd=self.directory, **ordinary_user())
         try:
             while not (self.directory / f".s.PGSQL.{POOLER_PORT}").exists():
                 assert process.poll() is None, "pgbouncer did not start"
