@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -47,38 +48,36 @@ class Sample(NamedTuple):
     p99_us: float
 
 
+@cache
 def real_decision() -> Record:
-    """The record of a Decide, as the router writes it."""
+    """The record of a Decide, as the router writes it. For copying."""
     config = Config(server=ServerConfig(address="127.0.0.1:0"), journal=JournalConfig(kind="memory"))
     with App.open(config, Telemetry.disabled()) as app:
         app.router.decide(request(held=False), Call(1_000))
         return app.journal.episode("default", "open")[0]
 
 
-TEMPLATE = real_decision()
-
-
 def append_decision(journal: Journal, name: str, number: int) -> None:
     """A fresh key, committed so that it survives a killed process."""
     record = Record()
-    record.CopyFrom(TEMPLATE)
+    record.CopyFrom(real_decision())
     episode, turn = divmod(number, TURNS_PER_EPISODE)
-    record.episode_id, record.decision.request.turn_index = f"{name}-{episode}", turn
+    record.episode_id, record.decision.request.turn_index = f"decided-{name}-{episode}", turn
     journal.append(record)
 
 
 def append_outcome(journal: Journal, name: str, number: int) -> None:
     """Another episode's end, synced."""
-    episode_id = f"{name}-{number}"
+    episode_id = f"ended-{name}-{number}"
     body = journal_pb2.OutcomeRecord(request=router_pb2.ReportOutcomeRequest(episode_id=episode_id, score=0.5))
     journal.append(Record(policy="default", episode_id=episode_id, outcome=body), durable=True)
 
 
 def read_episode(journal: Journal, name: str, number: int) -> None:
     """All 25 decisions of an episode that was appended above, with 16 threads."""
-    found = journal.episode("default", f"{name}-0")
+    found = journal.episode("default", f"decided-{name}-0")
     if len(found) != TURNS_PER_EPISODE:
-        raise RuntimeError(f"episode {name}-0 has {len(found)} records")
+        raise RuntimeError(f"decided-{name}-0 has {len(found)} records")
 
 
 class Row(NamedTuple):
@@ -138,8 +137,8 @@ def compare(rounds: int, count: int) -> dict[str, dict[str, list[Sample]]]:
         for round_ in range(-1, rounds):
             for row in ROWS:
                 for kind, journal in opened.items():
-                    name = f"{row.operation.__name__.replace('read_episode', 'append_decision')}-{round_}-"
-                    name += str(row.threads if row.operation is not read_episode else THREADS)
+                    # What is read was appended in the same round, by as many threads as there are.
+                    name = f"{round_}-{THREADS if row.operation is read_episode else row.threads}"
                     sample = measure(journal, row, name=name, count=count)
                     if round_ >= 0:
                         samples[row.name].setdefault(kind, []).append(sample)
@@ -161,7 +160,7 @@ def report(samples: dict[str, dict[str, list[Sample]]], command: str) -> dict[st
             }
             for kind, found in by_kind.items()
         }
-    return {"record_bytes": TEMPLATE.ByteSize(), "rows": table, **where(command)}
+    return {"record_bytes": real_decision().ByteSize(), "rows": table, **where(command)}
 
 
 def main() -> None:

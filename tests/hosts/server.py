@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 WAIT_S = 30.0
+Command = list[str | Path]
 POOLER_PORT = 6432  # names a Unix socket only
 IMMEDIATE, FAST = signal.SIGQUIT, signal.SIGINT  # as PostgreSQL's documentation names its shutdowns
 
@@ -79,13 +80,32 @@ class PostgresServer:
         if os.geteuid() == 0:
             shutil.chown(self.directory, "nobody")
         self._data = self.directory / "data"
-        initdb = [binaries / "initdb", "-D", self._data, "-U", "sojourn", "-A", "trust", "-E", "UTF8", "--no-sync"]
+        initdb: Command = [
+            binaries / "initdb",
+            "-D",
+            self._data,
+            "-U",
+            "sojourn",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--no-sync",
+        ]
         subprocess.run(initdb, check=True, capture_output=True, cwd=self.directory, **ordinary_user())
         self.start()
 
     def start(self) -> None:
         """Returns once the server takes connections."""
-        command = [self._binaries / "postgres", "-D", self._data, "-k", self.directory, "-c", "listen_addresses="]
+        command: Command = [
+            self._binaries / "postgres",
+            "-D",
+            self._data,
+            "-k",
+            self.directory,
+            "-c",
+            "listen_addresses=",
+        ]
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.directory, **ordinary_user())
         give_up_at = time.monotonic() + WAIT_S

@@ -141,8 +141,9 @@ class PostgresJournal:
     def _open(cls, dsn: str, *, read_only: bool) -> PostgresJournal:
         database = Database.open(dsn)
         try:
-            prepare = schema.check if read_only else schema.migrate
-            prepare(database, database.lane())
+            lane = database.lane()
+            (schema.check if read_only else schema.migrate)(database, lane)
+            database.run(lane.close())
         except JournalUnavailable as error:
             database.close()
             raise StartRefused(f"cannot open the journal: {error}") from error
