@@ -13,6 +13,7 @@ from sojourn.v1 import types_pb2 as pb
 from sojourn_server.app import App
 from sojourn_server.config import PolicyConfig
 from sojourn_server.errors import EpisodeEnded, PayloadConflict, StartRefused
+from sojourn_server.hosts import leadership, member
 from tests.hosts.hosts import cut_off_the_leader, decide, end, host, learned, report, term, wait_until
 from tests.learner.workshop import replayed, same
 from tests.policy.play import QUICK_LESSON
@@ -98,6 +99,21 @@ def test_changes_made_on_both_hosts_at_once_are_all_in_both_worlds(hosts: tuple[
     for app in hosts:
         wait_until(lambda app=app: app.router.world.registry.models.keys() >= names, at_most_s=1.0)  # type: ignore[misc] # bound early
     assert hosts[0].router.world.registries == hosts[1].router.world.registries
+
+
+@pytest.mark.parametrize("way", ["by notification", "by looking"])
+def test_a_change_reaches_the_other_host_by_either_of_two_ways(dsn: str, way: str, monkeypatch: pytest.MonkeyPatch):
+    """Each alone: nobody looks by itself, or nobody hears."""
+    if way == "by notification":
+        monkeypatch.setattr(member, "POLL_S", 600.0)
+    else:
+        monkeypatch.setattr(leadership.Leadership, "_heard", lambda *_: None)
+    with host(dsn) as leader, host(dsn) as follower, connected(leader.address) as stubs:
+        stubs.admin.DrainModel(admin_pb2.DrainModelRequest(name="kimi-k2", drained=True), timeout=10)
+        wait_until(lambda: follower.router.world.registry.models["kimi-k2"].terms.drained, at_most_s=2.0)
+        decide(leader, "e")
+        end(leader, "e")
+        wait_until(lambda: learned(follower) == 1)
 
 
 def test_what_is_learned_reaches_every_host_as_the_same_version(hosts: tuple[App, App]):

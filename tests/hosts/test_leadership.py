@@ -76,6 +76,17 @@ def test_a_deposed_leader_campaigns_again_and_does_no_harm(dsn: str):
         assert [r.episode_id for r in one.read(0)] == ["a", "b", "c"]
 
 
+def test_a_leader_that_stands_still_is_out_after_a_while(
+    journals: tuple[PostgresJournal, PostgresJournal], monkeypatch: pytest.MonkeyPatch
+):
+    """As one whose process is frozen: it asks nothing of its session."""
+    monkeypatch.setattr(leadership_module, "_SETTINGS", {"idle_session_timeout": "300ms"})
+    elected(journals[0], "frozen")
+    other = Leadership(journals[1].database, "other")
+    assert not other._campaign()
+    wait_until(other._campaign)
+
+
 def test_nobody_stores_a_snapshot_in_a_term_that_never_was(journals: tuple[PostgresJournal, PostgresJournal]):
     elected(journals[0], "first")
     for term in (0, 2):
