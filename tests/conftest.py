@@ -60,7 +60,7 @@ def unused_port() -> int:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A running PostgreSQL; installed if need be, and where it cannot be, skipped loudly, in CI never."""
-    server = PostgresServer(_installed(find_binaries))
+    server = PostgresServer(_installed(find_binaries), fsync=False)  # a busy disk would cost minutes
     yield server
     server.close()
 

@@ -74,8 +74,10 @@ def ordinary_user() -> dict[str, Any]:
 class PostgresServer:
     """One server; `stop` and `start` may be called in turn."""
 
-    def __init__(self, binaries: Path) -> None:
+    def __init__(self, binaries: Path, *, fsync: bool = True) -> None:
+        """Without `fsync` a commit writes all that it must, so it survives PostgreSQL's crashes, not the machine's."""
         self._binaries = binaries
+        self._settings = ["listen_addresses=", f"fsync={'on' if fsync else 'off'}"]
         self.directory = Path(tempfile.mkdtemp(prefix="sojourn-pg-"))
         if os.geteuid() == 0:
             shutil.chown(self.directory, "nobody")
@@ -97,15 +99,8 @@ class PostgresServer:
 
     def start(self) -> None:
         """Returns once the server takes connections."""
-        command: Command = [
-            self._binaries / "postgres",
-            "-D",
-            self._data,
-            "-k",
-            self.directory,
-            "-c",
-            "listen_addresses=",
-        ]
+        command: Command = [self._binaries / "postgres", "-D", self._data, "-k", self.directory]
+        command += [option for setting in self._settings for option in ("-c", setting)]
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.directory, **ordinary_user())
         give_up_at = time.monotonic() + WAIT_S

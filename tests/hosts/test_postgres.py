@@ -174,6 +174,7 @@ def test_a_newer_schema_is_refused_and_left_as_it_is(dsn: str):
         "postgresql://user:hunter2@/db?host=/nowhere",
         "http://user:hunter2@localhost/db",
         "postgresql://user:hunter2@localhost/db?search_path=a,b",
+        "postgresql://user:hunter2@[localhost/db",
     ],
 )
 def test_a_server_that_cannot_be_had_is_refused_without_telling_the_password(url: str, unused_port: int):

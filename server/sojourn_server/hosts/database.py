@@ -23,18 +23,21 @@ from sojourn_server.errors import JournalUnavailable, StartRefused
 
 T = TypeVar("T")
 Connection = Any  # asyncpg ships no annotations
-AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 """What a broken, slow or refusing server raises."""
 RETRY_S = 0.5
 CONNECT_S = 3.0
 STATEMENT_S = 3.0
 OLDEST_SERVER = 14
 CHANNEL = "sojourn"
-_PLANS = {"jit": "off"} | {
-    f"enable_{node}": "off" for node in ("seqscan", "bitmapscan", "sort", "hashjoin", "mergejoin")
+_SETTINGS = {
+    "application_name": "sojourn",
+    "default_transaction_isolation": "read committed",
+    "jit": "off",
+    **{f"enable_{node}": "off" for node in ("seqscan", "bitmapscan", "sort", "hashjoin", "mergejoin")},
+    **{f"tcp_keepalives_{name}": value for name, value in (("idle", "5"), ("interval", "2"), ("count", "3"))},
 }
 _SET = "SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS settings (name, value)"
-_KEEPALIVE = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3"}
 
 
 class Database:
@@ -57,7 +60,10 @@ class Database:
     @classmethod
     def open(cls, dsn: str) -> Database:
         """Starts the thread. Raises StartRefused if no usable server answers, or a pooler that shares sessions."""
-        database = cls(dsn)
+        try:
+            database = cls(dsn)
+        except ValueError as error:
+            raise StartRefused("journal.dsn is not a URL such as postgresql://user@host/database") from error
         database._thread.start()
         try:
             database.run(_check(database._dsn))
@@ -71,8 +77,7 @@ class Database:
 
     def lane(self, greet: Callable[[Connection], Awaitable[None]] | None = None, /, **settings: str) -> Lane:
         """A connection of its own, made when it is needed; `greet` is called on each that is made."""
-        given = {"search_path": self.schema, "application_name": "sojourn", **_PLANS, **_KEEPALIVE, **settings}
-        lane = Lane(self._dsn, given, greet)
+        lane = Lane(self._dsn, {"search_path": self.schema, **_SETTINGS, **settings}, greet)
         self._lanes.append(lane)
         return lane
 

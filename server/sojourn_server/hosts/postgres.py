@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from sojourn.v1 import journal_pb2
 from sojourn_server.errors import JournalUnavailable, StartRefused
 from sojourn_server.hosts import schema
-from sojourn_server.hosts.database import CHANNEL, Database, Lane
+from sojourn_server.hosts.database import CHANNEL, Database, Lane, described
 from sojourn_server.journal.journal import BODY_CODES, EPISODE_BYTES, Appended, episode_key, key_of
 
 Record = journal_pb2.JournalRecord
@@ -86,9 +86,9 @@ class _Writer:
     async def _commit(self, group: Sequence[tuple[_Row, asyncio.Future[Appended]]]) -> None:
         try:
             outcomes = await self._insert([row for row, _ in group])
-        except JournalUnavailable as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, everybody waiting must be told
             for _, done in group:
-                done.set_exception(error)
+                done.set_exception(JournalUnavailable(f"the journal cannot be written: {described(error)}"))
                 done.exception()  # it is seen: a caller that was cancelled does not look
             return
         for (_, done), outcome in zip(group, outcomes, strict=True):

@@ -26,8 +26,8 @@ CREATE TABLE keys (
 ) PARTITION BY HASH (episode);
 DO $$
 BEGIN
-    FOR i IN 0..15 LOOP
-        EXECUTE format('CREATE TABLE keys_%s PARTITION OF keys FOR VALUES WITH (MODULUS 16, REMAINDER %s)', i, i);
+    FOR i IN 0..7 LOOP
+        EXECUTE format('CREATE TABLE keys_%s PARTITION OF keys FOR VALUES WITH (MODULUS 8, REMAINDER %s)', i, i);
     END LOOP;
 END
 $$;
