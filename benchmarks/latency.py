@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,6 +92,8 @@ def _fresh_keys() -> Any:
     local = threading.local()
 
     def stamp(request: router_pb2.DecideRequest) -> None:
+        if request.episode_id not in ("open", "held"):  # somebody else's
+            return
         turn = local.turn = getattr(local, "turn", -1) + 1
         episode, index = divmod(turn, TURNS_PER_EPISODE)
         if request.episode_id != "held":
@@ -110,8 +112,10 @@ def _echo_handler() -> Any:
 
 
 @contextmanager
-def server(*, logs: bool = False, environment: dict[str, str] | None = None) -> Iterator[Any]:
-    """A serving process; yields (address, position) where position() asks the journal."""
+def server(
+    *, logs: bool = False, environment: dict[str, str] | None = None, cores: Collection[int] = ()
+) -> Iterator[Any]:
+    """A serving process; yields (address, position) where position() asks the journal. `cores`: absent = all."""
     with tempfile.TemporaryDirectory() as directory:
         command = [sys.executable, "-m", "benchmarks.latency", "--serve", directory, *(["--logs"] if logs else [])]
         with (Path(directory) / "log").open("wb") as log:
@@ -123,6 +127,8 @@ def server(*, logs: bool = False, environment: dict[str, str] | None = None) -> 
                 text=True,
                 env={**os.environ, **(environment or {})},
             )
+            if cores:
+                os.sched_setaffinity(process.pid, cores)
             assert process.stdin is not None
             assert process.stdout is not None
             ask, told = process.stdin, process.stdout

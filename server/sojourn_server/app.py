@@ -33,6 +33,7 @@ from sojourn_server.rpc.admin import AdminService
 from sojourn_server.rpc.edge import Edge
 from sojourn_server.rpc.server import RouterService, RpcServer
 from sojourn_server.security.gate import Gate
+from sojourn_server.security.overload import WorkPool
 from sojourn_server.security.tls import server_credentials
 from sojourn_server.security.tokens import TokenFile
 from sojourn_server.telemetry import Telemetry
@@ -78,9 +79,11 @@ class App:
             learner.start()
             made.callback(learner.close)
             gate = Gate(_tokens(config, telemetry), journal.append)
+            pool = WorkPool(config.server.threads, limit=config.server.max_calls_in_flight)
+            logs = config.log.decisions
             rpc = RpcServer(
                 config.server,
-                edge=Edge(telemetry, gate, audience.decisions_of, now_ms, log_decisions=config.log.decisions),
+                edge=Edge(telemetry, gate, audience.decisions_of, now_ms, pool=pool, log_decisions=logs),
                 services=(RouterService(router), AdminService(Administration(journal, router, store, learner))),
                 credentials=server_credentials(config.security.tls) if config.security.tls else None,
             )
