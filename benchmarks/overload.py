@@ -43,6 +43,10 @@ LEARNER_BATCH_S = 1.0
 GIVE_UP_S = 60.0
 
 
+_NO_ROOM = {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED}
+"""CANCELLED: what gRPC's core makes of a call that it has no room for, before the server sees it."""
+
+
 @dataclass
 class Told:
     """What the probes were told in one stretch: latencies of accepted calls in ms, refusals by their reason."""
@@ -70,13 +74,13 @@ class Probe(threading.Thread):
             number += 1
             context = types_pb2.Context(tool_type="code", prompt_tokens=12_000)
             decide = router_pb2.DecideRequest(episode_id=episode_id, turn_index=0, context=context)
-            self.told.decide_ms.append(self._accepted(self._stub.Decide, decide))
+            self.told.decide_ms.append(self.accepted(self._stub.Decide, decide))
             outcome = router_pb2.ReportOutcomeRequest(episode_id=episode_id, score=0.5)
-            self.told.outcome_ms.append(self._accepted(self._stub.ReportOutcome, outcome))
+            self.told.outcome_ms.append(self.accepted(self._stub.ReportOutcome, outcome))
             self.acknowledged.append(episode_id)
             time.sleep(PROBE_PAUSE_S)
 
-    def _accepted(self, call: Callable[..., Any], message: Any) -> float:
+    def accepted(self, call: Callable[..., Any], message: Any) -> float:
         """Repeats a call until it is accepted; milliseconds of the attempt that was."""
         while True:
             started = time.perf_counter()
@@ -92,14 +96,14 @@ class Probe(threading.Thread):
 
 def _refused(error: grpc.RpcError) -> tuple[str, float]:
     """Why, and seconds until one may try again; raises the error if it is no refusal for want of room."""
-    if not isinstance(error, grpc.Call) or error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+    if not isinstance(error, grpc.Call) or error.code() not in _NO_ROOM:
         raise error
     status = rpc_status.from_call(error)
     info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
     for detail in status.details if status else ():
         if not detail.Unpack(retry):
             detail.Unpack(info)
-    return info.reason or "by gRPC itself", retry.retry_delay.ToMilliseconds() / 1e3 or 0.2
+    return info.reason or f"{error.code().name} by gRPC itself", retry.retry_delay.ToMilliseconds() / 1e3 or 0.2
 
 
 @contextmanager
@@ -135,25 +139,25 @@ def stretch(address: str, probes: list[Probe], *, per_second: float, seconds: in
     return told
 
 
-def recovered_s(address: str, usual_ms: float) -> tuple[float, float]:
+def recovered_s(address: str, name: str, usual_ms: float) -> tuple[float, float]:
     """Seconds until a Decide is accepted within the usual latency, and until the newest outcome has been learned."""
     started = time.perf_counter()
     with grpc.insecure_channel(address) as channel:
         stub = router_pb2_grpc.RouterServiceStub(channel)
         admin = admin_pb2_grpc.AdminServiceStub(channel)
-        probe = Probe(stub, "after")
-        while probe._accepted(stub.Decide, router_pb2.DecideRequest(episode_id="after", turn_index=0)) > usual_ms:
+        probe = Probe(stub, name)
+        while probe.accepted(stub.Decide, router_pb2.DecideRequest(episode_id=name, turn_index=0)) > usual_ms:
             pass
         answered = time.perf_counter() - started
-        stub.ReportOutcome(router_pb2.ReportOutcomeRequest(episode_id="after", score=0.5), timeout=GIVE_UP_S)
-        newest = _newest_position(admin)
+        stub.ReportOutcome(router_pb2.ReportOutcomeRequest(episode_id=name, score=0.5), timeout=GIVE_UP_S)
+        newest = _newest_position(admin, name)
         while _newest_snapshot(admin) < newest:
             time.sleep(0.02)
         return answered, time.perf_counter() - started
 
 
-def _newest_position(admin: admin_pb2_grpc.AdminServiceStub) -> int:
-    episode = admin.GetEpisode(admin_pb2.GetEpisodeRequest(episode_id="after"), timeout=GIVE_UP_S)
+def _newest_position(admin: admin_pb2_grpc.AdminServiceStub, name: str) -> int:
+    episode = admin.GetEpisode(admin_pb2.GetEpisodeRequest(episode_id=name), timeout=GIVE_UP_S)
     return max(record.position for record in episode.records)
 
 
@@ -201,9 +205,10 @@ def measure(rounds: int, seconds: int) -> dict[str, Any]:
                     before = position()
                     offered = times * SUSTAINABLE * capacity
                     told = stretch(address, probes, per_second=offered, seconds=seconds)
+                    print(row(told, offered, (position() - before) / seconds), file=sys.stderr)
                     pair.append(row(told, offered, (position() - before) / seconds))
                 rows.append(pair)
-                recoveries.append(recovered_s(address, pair[0]["decide_p99_ms"]))
+                recoveries.append(recovered_s(address, f"after-{done}", pair[0]["decide_p99_ms"]))
                 bar(done + 1, rounds)
         acknowledged = {episode for probe in probes for episode in probe.acknowledged}
         lost = len(acknowledged - outcomes_in_journal(address))

@@ -16,7 +16,7 @@ from sojourn_server.router import Router
 from sojourn_server.rpc import validation
 from sojourn_server.rpc.admin import AdminService
 from sojourn_server.rpc.edge import Edge, current_call
-from sojourn_server.security.overload import REFUSALS_IN_FLIGHT
+from sojourn_server.security.overload import MAX_PENDING, PENDING, REFUSALS_IN_FLIGHT
 
 MAX_MESSAGE_BYTES = 64 * 1024
 Context = grpc.ServicerContext
@@ -64,7 +64,12 @@ class RpcServer:
             edge.pool,
             interceptors=[edge],
             maximum_concurrent_rpcs=config.max_calls_in_flight + REFUSALS_IN_FLIGHT,
-            options=(("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.so_reuseport", 0)),
+            options=(
+                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.so_reuseport", 0),
+                ("grpc.server.max_pending_requests", PENDING),
+                ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING),
+            ),
         )
         router_pb2_grpc.add_RouterServiceServicer_to_server(services[0], self._server)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(services[1], self._server)

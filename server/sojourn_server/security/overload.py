@@ -1,9 +1,9 @@
 """What happens beyond the limit of calls in flight: the surplus is refused at once and told when to come back.
 
 A call waits in the pool's queue until a thread takes it, so an unbounded queue makes everybody late. gRPC's own bound
-refuses too, but with no time to come back, so callers hammer. Here a call that arrives while the pool is full goes to
-one thread beside it, whose short answer does not wait behind the work for which there is no room. gRPC's own bound
-stays behind both, for the case that even refusals pile up.
+refuses too, but with no time to come back, so callers hammer. Here a call that arrives while the pool is full is
+refused where it comes in, at a third of the price of a decision. A flood too large for that is cut before Python sees
+it: gRPC's core keeps few calls waiting to be taken in, and cancels the rest.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from typing import Any
 
 import grpc
 
+PENDING = 64
+MAX_PENDING = 96
+"""Calls that may wait to be taken in, a burst: beyond the first the core cancels some, beyond the other all."""
 REFUSALS_IN_FLIGHT = 512
 """How many refusals may wait on top of the calls; beyond these gRPC refuses by itself, without details."""
 
@@ -51,13 +54,29 @@ class WorkPool(ThreadPoolExecutor):
             self._held -= 1
 
 
-def refusing_handler(refused: Callable[[], None], status: grpc.Status) -> grpc.RpcMethodHandler:  # type: ignore[type-arg]  # generic in its stubs only
-    """A handler that answers any call with `status`, from a thread of its own, and tells `refused`."""
+class _Here(ThreadPoolExecutor):
+    """No pool at all: what is submitted is done before `submit` returns, by the thread that takes calls in."""
 
-    def refuse(request: bytes, context: grpc.ServicerContext) -> bytes:
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Does it; errors are the future's."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 - as in every executor
+            future.set_exception(error)
+        return future
+
+
+def refusing_handler(refused: Callable[[], None], status: grpc.Status) -> grpc.RpcMethodHandler:  # type: ignore[type-arg]  # generic in its stubs only
+    """A handler that answers any call with `status`, and tells `refused`.
+
+    It calls itself a taker of streams: gRPC does not let those wait for a message, so they can be answered in place.
+    """
+
+    def refuse(requests: object, context: grpc.ServicerContext) -> bytes:
         refused()
         context.abort_with_status(status)
         raise AssertionError("abort raises")
 
-    refuse.experimental_thread_pool = ThreadPoolExecutor(1, "refusals")  # type: ignore[attr-defined]  # gRPC looks for it
-    return grpc.unary_unary_rpc_method_handler(refuse)
+    refuse.experimental_thread_pool = _Here(1)  # type: ignore[attr-defined]  # gRPC looks for it
+    return grpc.stream_unary_rpc_method_handler(refuse)
