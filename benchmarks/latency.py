@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -111,11 +111,19 @@ def _echo_handler() -> Any:
     return grpc.method_handlers_generic_handler("benchmark.Echo", {"Echo": grpc.unary_unary_rpc_method_handler(echo)})
 
 
+class Serving(NamedTuple):
+    """A server in a process of its own; `position()` asks its journal."""
+
+    address: str
+    position: Callable[[], int]
+    pid: int
+
+
 @contextmanager
 def server(
     *, logs: bool = False, environment: dict[str, str] | None = None, cores: Collection[int] = ()
-) -> Iterator[Any]:
-    """A serving process; yields (address, position) where position() asks the journal. `cores`: absent = all."""
+) -> Iterator[Serving]:
+    """A process that serves, on all cores or some."""
     with tempfile.TemporaryDirectory() as directory:
         command = [sys.executable, "-m", "benchmarks.latency", "--serve", directory, *(["--logs"] if logs else [])]
         with (Path(directory) / "log").open("wb") as log:
@@ -138,7 +146,7 @@ def server(
                 ask.flush()
                 return int(told.readline())
 
-            yield told.readline().strip(), position
+            yield Serving(told.readline().strip(), position, process.pid)
             ask.close()
             process.wait(timeout=30)
 
@@ -177,7 +185,7 @@ def compare(
 ) -> Paired:
     """Runs both sides in turn on one server, after a warm-up that is not counted."""
     payload = request(held).SerializeToString()
-    with server(logs=logs, **options) as (address, position):
+    with server(logs=logs, **options) as (address, position, _):
         decided, echoed = [], []
         for round_ in range(-1, rounds):
             before = position()

@@ -193,7 +193,7 @@ def main() -> None:
 def measure(rounds: int, seconds: int) -> dict[str, Any]:
     """Rounds of one and of three times the sustainable load."""
     cores = sorted(os.sched_getaffinity(0))
-    with server(cores={cores[0]}) as (address, position):
+    with server(cores={cores[0]}) as (address, position, _):
         os.sched_setaffinity(0, {cores[-1]})
         payload = request(held=False).SerializeToString()
         capacity = max(load(address, DECIDE, payload, requests=8_000, concurrency=16).qps for _ in range(3))
