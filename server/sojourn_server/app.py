@@ -22,6 +22,7 @@ import structlog
 from sojourn_server.config import Config, JournalConfig
 from sojourn_server.episodes import Episodes
 from sojourn_server.errors import JournalUnavailable
+from sojourn_server.evaluation.apart import Evaluator
 from sojourn_server.journal.journal import Journal
 from sojourn_server.journal.memory import MemoryJournal
 from sojourn_server.journal.sqlite import SqliteJournal
@@ -29,7 +30,6 @@ from sojourn_server.learner.fold import Join
 from sojourn_server.learner.learner import Learner, Workplace
 from sojourn_server.learner.snapshot import Published, SnapshotStore
 from sojourn_server.router import Router
-from sojourn_server.rpc.admin import AdminService
 from sojourn_server.rpc.edge import Edge
 from sojourn_server.rpc.server import RouterService, RpcServer
 from sojourn_server.security.gate import Gate
@@ -39,6 +39,7 @@ from sojourn_server.security.tokens import TokenFile
 from sojourn_server.telemetry import Telemetry
 from sojourn_server.traces import DecisionRef
 from sojourn_server.upkeep.administration import Administration
+from sojourn_server.upkeep.service import AdminService
 from sojourn_server.world import load_world
 
 log = structlog.get_logger(__name__)
@@ -81,10 +82,11 @@ class App:
             gate = Gate(_tokens(config, telemetry), journal.append)
             pool = WorkPool(config.server.threads, limit=config.server.max_calls_in_flight)
             logs = config.log.decisions
+            administration = Administration(journal, router, store, learner)
             rpc = RpcServer(
                 config.server,
                 edge=Edge(telemetry, gate, audience.decisions_of, now_ms, pool=pool, log_decisions=logs),
-                services=(RouterService(router), AdminService(Administration(journal, router, store, learner))),
+                services=(RouterService(router), AdminService(administration, Evaluator(journal, config.journal))),
                 credentials=server_credentials(config.security.tls) if config.security.tls else None,
             )
             made.callback(rpc.drain)

@@ -14,9 +14,9 @@ from sojourn_server.config import ServerConfig
 from sojourn_server.errors import StartRefused
 from sojourn_server.router import Router
 from sojourn_server.rpc import validation
-from sojourn_server.rpc.admin import AdminService
 from sojourn_server.rpc.edge import Edge, current_call
 from sojourn_server.security.overload import MAX_PENDING, PENDING, REFUSALS_IN_FLIGHT
+from sojourn_server.upkeep.service import AdminService
 
 MAX_MESSAGE_BYTES = 64 * 1024
 Context = grpc.ServicerContext
