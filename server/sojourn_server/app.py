@@ -19,21 +19,23 @@ import structlog
 from sojourn_server.config import Config
 from sojourn_server.episodes import Episodes
 from sojourn_server.errors import JournalUnavailable
+from sojourn_server.evaluation.apart import Evaluator
 from sojourn_server.hosts.home import open_home
 from sojourn_server.journal.journal import Journal
 from sojourn_server.learner.fold import Join
 from sojourn_server.learner.learner import Workplace
 from sojourn_server.learner.snapshot import Published
 from sojourn_server.router import Router
-from sojourn_server.rpc.admin import AdminService
 from sojourn_server.rpc.edge import Edge
 from sojourn_server.rpc.server import RouterService, RpcServer
 from sojourn_server.security.gate import Gate
+from sojourn_server.security.overload import WorkPool
 from sojourn_server.security.tls import server_credentials
 from sojourn_server.security.tokens import TokenFile
 from sojourn_server.telemetry import Telemetry
 from sojourn_server.traces import DecisionRef
 from sojourn_server.upkeep.administration import Administration
+from sojourn_server.upkeep.service import AdminService
 
 log = structlog.get_logger(__name__)
 _M_MMAP_THRESHOLD, _LARGE_BYTES = -3, 512 * 1024  # the first is glibc's name of the setting (malloc.h)
@@ -71,10 +73,13 @@ class App:
             learner.start()
             made.callback(learner.close)
             gate = Gate(_tokens(config, telemetry), journal.append)
+            pool = WorkPool(config.server.threads, limit=config.server.max_calls_in_flight)
+            logs = config.log.decisions
+            administration = Administration(journal, router, store, learner)
             rpc = RpcServer(
                 config.server,
-                edge=Edge(telemetry, gate, audience.decisions_of, now_ms, log_decisions=config.log.decisions),
-                services=(RouterService(router), AdminService(Administration(journal, router, store, learner))),
+                edge=Edge(telemetry, gate, audience.decisions_of, now_ms, pool=pool, log_decisions=logs),
+                services=(RouterService(router), AdminService(administration, Evaluator(journal, config.journal))),
                 credentials=server_credentials(config.security.tls) if config.security.tls else None,
             )
             made.callback(rpc.drain)

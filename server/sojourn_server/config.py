@@ -139,8 +139,8 @@ class ServerConfig(Frozen):
     """The gRPC edge."""
 
     address: str = "127.0.0.1:50051"
-    threads: Annotated[int, Field(ge=1, le=512)] = 32
-    max_calls_in_flight: Annotated[int, Field(ge=1)] = 512
+    threads: Annotated[int, Field(ge=1, le=512)] = 16
+    max_calls_in_flight: Annotated[int, Field(ge=1)] = 64
     reflection: bool = True
     drain_ms: Annotated[int, Field(ge=0)] = 10_000
     cached_episodes: Annotated[int, Field(ge=16)] = 10_000

@@ -20,9 +20,10 @@ from sojourn_server.cli.output import fail
 if TYPE_CHECKING:
     from sojourn_server.journal.journal import Journal
     from sojourn_server.learner.snapshot import Published, Snapshots
-    from sojourn_server.rpc.admin import AdminService
+    from sojourn_server.upkeep.service import AdminService
 
 TIMEOUT_S = 10.0
+TAKE_THEIR_TIME = ("ExportJournal", "EvaluatePolicy")
 
 Address = Annotated[
     str | None, typer.Option(help=f"A running router; {DEFAULT_ADDRESS} unless given.", metavar="HOST:PORT")
@@ -76,6 +77,11 @@ class Source:
         found: admin_pb2.UndoReporterResponse = self._call("UndoReporter", request)
         return found.position
 
+    def evaluate(self, request: admin_pb2.EvaluatePolicyRequest) -> admin_pb2.EvaluatePolicyResponse:
+        """Off-policy estimates."""
+        found: admin_pb2.EvaluatePolicyResponse = self._call("EvaluatePolicy", request)
+        return found
+
     def records(self, after: int) -> Iterator[journal_pb2.JournalRecord]:
         """All records after a position, in order."""
         stream = self._call("ExportJournal", admin_pb2.ExportJournalRequest(after_position=after))
@@ -99,7 +105,7 @@ def _router(address: str) -> Iterator[Source]:
         stub = admin_pb2_grpc.AdminServiceStub(channel)
 
         def call(rpc: str, request: Any) -> Any:
-            timeout = None if rpc == "ExportJournal" else TIMEOUT_S
+            timeout = None if rpc in TAKE_THEIR_TIME else TIMEOUT_S
             return getattr(stub, rpc)(request, timeout=timeout, metadata=metadata())
 
         try:
@@ -138,16 +144,18 @@ def _stored(place: str) -> Iterator[Source]:
 def _service(journal: Journal, store: Snapshots) -> AdminService:
     """AdminService for reading: each policy as its newest sound snapshot has it."""
     from sojourn_server.episodes import Episodes
+    from sojourn_server.evaluation.answer import answer
     from sojourn_server.router import Router
-    from sojourn_server.rpc.admin import AdminService
     from sojourn_server.upkeep.administration import Administration
+    from sojourn_server.upkeep.service import AdminService
     from sojourn_server.world import read_world
 
     world = read_world(journal)
     router = Router(journal, Episodes(journal, capacity=1), world=world, secret=b"")
     for policy in world.policies:
         router.use(policy, _newest(policy, store))
-    return AdminService(Administration(journal, router, store, _Nobody()))
+    administration = Administration(journal, router, store, _Nobody())
+    return AdminService(administration, lambda request, context: answer(journal, request))
 
 
 def _newest(policy: str, store: Snapshots) -> Published:
