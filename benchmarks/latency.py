@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,6 +92,8 @@ def _fresh_keys() -> Any:
     local = threading.local()
 
     def stamp(request: router_pb2.DecideRequest) -> None:
+        if request.episode_id not in ("open", "held"):  # somebody else's
+            return
         turn = local.turn = getattr(local, "turn", -1) + 1
         episode, index = divmod(turn, TURNS_PER_EPISODE)
         if request.episode_id != "held":
@@ -109,9 +111,19 @@ def _echo_handler() -> Any:
     return grpc.method_handlers_generic_handler("benchmark.Echo", {"Echo": grpc.unary_unary_rpc_method_handler(echo)})
 
 
+class Serving(NamedTuple):
+    """A server in a process of its own; `position()` asks its journal."""
+
+    address: str
+    position: Callable[[], int]
+    pid: int
+
+
 @contextmanager
-def server(*, logs: bool = False, environment: dict[str, str] | None = None) -> Iterator[Any]:
-    """A serving process; yields (address, position) where position() asks the journal."""
+def server(
+    *, logs: bool = False, environment: dict[str, str] | None = None, cores: Collection[int] = ()
+) -> Iterator[Serving]:
+    """A process that serves, on all cores or some."""
     with tempfile.TemporaryDirectory() as directory:
         command = [sys.executable, "-m", "benchmarks.latency", "--serve", directory, *(["--logs"] if logs else [])]
         with (Path(directory) / "log").open("wb") as log:
@@ -123,6 +135,8 @@ def server(*, logs: bool = False, environment: dict[str, str] | None = None) -> 
                 text=True,
                 env={**os.environ, **(environment or {})},
             )
+            if cores:
+                os.sched_setaffinity(process.pid, cores)
             assert process.stdin is not None
             assert process.stdout is not None
             ask, told = process.stdin, process.stdout
@@ -132,7 +146,7 @@ def server(*, logs: bool = False, environment: dict[str, str] | None = None) -> 
                 ask.flush()
                 return int(told.readline())
 
-            yield told.readline().strip(), position
+            yield Serving(told.readline().strip(), position, process.pid)
             ask.close()
             process.wait(timeout=30)
 
@@ -171,7 +185,7 @@ def compare(
 ) -> Paired:
     """Runs both sides in turn on one server, after a warm-up that is not counted."""
     payload = request(held).SerializeToString()
-    with server(logs=logs, **options) as (address, position):
+    with server(logs=logs, **options) as (address, position, _):
         decided, echoed = [], []
         for round_ in range(-1, rounds):
             before = position()

@@ -30,9 +30,9 @@ SAMPLE_EVERY = 1_000  # decisions
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
-def resident_mib() -> float:
-    """Resident set of this process in MiB."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES / 2**20
+def resident_mib(pid: int | str = "self") -> float:
+    """Resident set of a process in MiB."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES / 2**20
 
 
 def play_episode(app: App, template: bytes, number: int, at_ms: int) -> None:

@@ -1,9 +1,10 @@
-"""Fixtures that every test folder shares: a real server on loopback, and the recorded episodes where they are given."""
+"""Fixtures that every test folder shares: a real server on loopback, PostgreSQL, and recorded episodes where given."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import secrets
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from pydantic import SecretStr
 from sojourn_server.app import App
 from sojourn_server.config import Config, JournalConfig, ServerConfig
 from sojourn_server.telemetry import Telemetry
+from tests.hosts.server import NoPostgres, PostgresServer, find_binaries, find_pgbouncer
 from tests.ports import find_unused_port
 
 RECORDED_VARIABLE = "SOJOURN_RECORDED_DIR"
@@ -24,6 +26,13 @@ settings.load_profile("patient")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--recorded", metavar="DIR", help=f"recorded LLM episodes (or {RECORDED_VARIABLE})")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever comes first to PostgreSQL may have to install it."""
+    for item in items:
+        if "postgres" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(600))
 
 
 @pytest.fixture
@@ -46,6 +55,35 @@ def server(config: Config) -> Iterator[App]:
 def unused_port() -> int:
     """A port that nobody listens on."""
     return find_unused_port()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A running PostgreSQL; installed if need be, and where it cannot be, skipped loudly, in CI never."""
+    server = PostgresServer(_installed(find_binaries), fsync=False)  # a busy disk would cost minutes
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def pgbouncer() -> Path:
+    """A connection pooler, likewise."""
+    return _installed(find_pgbouncer)
+
+
+def _installed(find: Callable[[], Path]) -> Path:
+    try:
+        return find()
+    except NoPostgres as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"SKIPPED: {error}")
+
+
+@pytest.fixture
+def dsn(postgres: PostgresServer) -> str:
+    """An empty schema of a running PostgreSQL."""
+    return postgres.dsn(f"t{secrets.token_hex(8)}")
 
 
 @pytest.fixture(scope="session")

@@ -7,41 +7,37 @@ closes what was opened before it.
 from __future__ import annotations
 
 import ctypes
-import secrets
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, suppress
 from importlib.metadata import version
-from pathlib import Path
 from typing import Literal, Self
 
 import structlog
 
-from sojourn_server.config import Config, JournalConfig
+from sojourn_server.config import Config
 from sojourn_server.episodes import Episodes
 from sojourn_server.errors import JournalUnavailable
+from sojourn_server.evaluation.apart import Evaluator
+from sojourn_server.hosts.home import open_home
 from sojourn_server.journal.journal import Journal
-from sojourn_server.journal.memory import MemoryJournal
-from sojourn_server.journal.sqlite import SqliteJournal
 from sojourn_server.learner.fold import Join
-from sojourn_server.learner.learner import Learner, Workplace
-from sojourn_server.learner.snapshot import Published, SnapshotStore
+from sojourn_server.learner.learner import Workplace
+from sojourn_server.learner.snapshot import Published
 from sojourn_server.router import Router
-from sojourn_server.rpc.admin import AdminService
 from sojourn_server.rpc.edge import Edge
 from sojourn_server.rpc.server import RouterService, RpcServer
 from sojourn_server.security.gate import Gate
+from sojourn_server.security.overload import WorkPool
 from sojourn_server.security.tls import server_credentials
 from sojourn_server.security.tokens import TokenFile
 from sojourn_server.telemetry import Telemetry
 from sojourn_server.traces import DecisionRef
 from sojourn_server.upkeep.administration import Administration
-from sojourn_server.world import load_world
+from sojourn_server.upkeep.service import AdminService
 
 log = structlog.get_logger(__name__)
-_SECRET_BYTES = 32
 _M_MMAP_THRESHOLD, _LARGE_BYTES = -3, 512 * 1024  # the first is glibc's name of the setting (malloc.h)
 
 
@@ -68,20 +64,22 @@ class App:
         with ExitStack() as made:
             telemetry = telemetry or Telemetry.from_environment(version("sojourn"))
             made.callback(telemetry.close, 5.0)
-            journal = made.enter_context(closing(_opened(config.journal)))
-            store = SnapshotStore(_snapshot_directory(config.journal, made), keep=config.learner.keep_snapshots)
-            episodes = Episodes(journal, capacity=config.server.cached_episodes)
-            router = Router(journal, episodes, world=load_world(journal, config, now_ms()), secret=_secret(config))
+            home = open_home(config, now_ms(), made)
+            journal, store, episodes = home.journal, home.snapshots, home.episodes
+            router = Router(journal, episodes, world=home.world, secret=home.secret)
             audience = _Audience(router, episodes, telemetry, journal)
-            learner = Learner(Workplace(journal, store, config.learner, now_ms), audience)
+            learner = home.learning(Workplace(journal, store, config.learner, now_ms), audience, router)
             router.wakes(learner)
             learner.start()
             made.callback(learner.close)
             gate = Gate(_tokens(config, telemetry), journal.append)
+            pool = WorkPool(config.server.threads, limit=config.server.max_calls_in_flight)
+            logs = config.log.decisions
+            administration = Administration(journal, router, store, learner)
             rpc = RpcServer(
                 config.server,
-                edge=Edge(telemetry, gate, audience.decisions_of, now_ms, log_decisions=config.log.decisions),
-                services=(RouterService(router), AdminService(Administration(journal, router, store, learner))),
+                edge=Edge(telemetry, gate, audience.decisions_of, now_ms, pool=pool, log_decisions=logs),
+                services=(RouterService(router), AdminService(administration, Evaluator(journal, config.journal))),
                 credentials=server_credentials(config.security.tls) if config.security.tls else None,
             )
             made.callback(rpc.drain)
@@ -146,17 +144,6 @@ def _give_large_blocks_back() -> None:
             ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
-def _opened(config: JournalConfig) -> Journal:
-    return SqliteJournal.open(config.directory) if config.kind == "sqlite" else MemoryJournal()
-
-
-def _snapshot_directory(config: JournalConfig, made: ExitStack) -> Path:
-    """Beside the journal; for a journal in memory a directory that goes with the process."""
-    if config.kind == "sqlite":
-        return config.directory / "snapshots"
-    return Path(made.enter_context(tempfile.TemporaryDirectory(prefix="sojourn-snapshots-")))
-
-
 def _tokens(config: Config, telemetry: Telemetry) -> TokenFile | None:
     """The token file, if there is one. Whoever listens to other machines without one should know."""
     if config.security.tokens is not None:
@@ -167,18 +154,3 @@ def _tokens(config: Config, telemetry: Telemetry) -> TokenFile | None:
             "open_to_everybody", address=config.server.address, next_step="set security.tokens and security.tls"
         )
     return None
-
-
-def _secret(config: Config) -> bytes:
-    """The key of the draws: configured, else kept beside the journal (made once), else of this process."""
-    if config.server.draw_secret is not None:
-        return config.server.draw_secret.get_secret_value().encode()[:64]
-    if config.journal.kind == "memory":
-        return secrets.token_bytes(_SECRET_BYTES)
-    path = config.journal.directory / "draw.secret"
-    if not path.exists():
-        part = path.with_suffix(".part")  # renamed when it is whole: half a key must never be read
-        part.touch(mode=0o600)
-        part.write_bytes(secrets.token_bytes(_SECRET_BYTES))
-        part.replace(path)
-    return path.read_bytes()

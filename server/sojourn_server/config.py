@@ -139,8 +139,8 @@ class ServerConfig(Frozen):
     """The gRPC edge."""
 
     address: str = "127.0.0.1:50051"
-    threads: Annotated[int, Field(ge=1, le=512)] = 32
-    max_calls_in_flight: Annotated[int, Field(ge=1)] = 512
+    threads: Annotated[int, Field(ge=1, le=512)] = 16
+    max_calls_in_flight: Annotated[int, Field(ge=1)] = 64
     reflection: bool = True
     drain_ms: Annotated[int, Field(ge=0)] = 10_000
     cached_episodes: Annotated[int, Field(ge=16)] = 10_000
@@ -163,10 +163,11 @@ class SecurityConfig(Frozen):
 
 
 class JournalConfig(Frozen):
-    """Where the truth lives."""
+    """Where the truth lives: SQLite in `directory`, or PostgreSQL (a URL; its search_path is the schema)."""
 
-    kind: Literal["sqlite", "memory"] = "sqlite"
+    kind: Literal["sqlite", "memory", "postgres"] = "sqlite"
     directory: Path = Path("sojourn-data")
+    dsn: SecretStr | None = None
 
 
 class LearnerConfig(Frozen):
@@ -220,6 +221,8 @@ def _disagreements(config: Config) -> list[str]:
     names = [m.name for m in config.models]
     classes = {m.model_class for m in config.models}
     mistakes = [f"models: {n!r} stands twice" for n in sorted(set(names)) if names.count(n) > 1]
+    if (config.journal.kind == "postgres") != (config.journal.dsn is not None):
+        mistakes.append('journal.dsn: goes with kind = "postgres", and only with it')
     if "default" not in config.policies:
         mistakes.append('policies: a policy named "default" is needed')
     for name, policy in config.policies.items():

@@ -94,6 +94,10 @@ class RateLimited(SojournError):
         self.retry_after_ms = retry_after_ms
 
 
+class Overloaded(SojournError):
+    """As many calls are in flight as may be; nothing was done."""
+
+
 class BrokenSnapshot(Exception):
     """A snapshot is corrupt, truncated, or of another platform or lesson; never shown to callers."""
 

@@ -81,8 +81,9 @@ class Router:
         return self._world
 
     def follow(self, world: World) -> None:
-        """Decides under another world from the next turn on."""
-        self._world = world
+        """Decides under a newer world from the next turn on, once there is a version of each of its policies."""
+        if world.position > self._world.position and self._knowledge.keys() >= world.policies.keys():
+            self._world = world
 
     def use(self, policy: str, knowledge: Knowledge) -> None:
         """Decides by another version of a policy from the next turn on."""

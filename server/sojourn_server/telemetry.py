@@ -36,7 +36,9 @@ from sojourn_server.traces import (
 )
 
 Labels = tuple[str, ...]
-Fault = Literal["choice_failed", "journal_unavailable", "snapshot_rejected", "policy_unhealthy", "tokens_unreadable"]
+Fault = Literal[
+    "choice_failed", "journal_unavailable", "snapshot_rejected", "policy_unhealthy", "tokens_unreadable", "overloaded"
+]
 
 MAX_SERIES = 1_000  # per instrument; requests may bring models of their own, so names are not bounded
 OTHER = "_other"

@@ -196,7 +196,7 @@ def load_world(journal: Journal, config: Config, now_ms: int) -> World:
     world = read_world(journal)
     for record in _missing(world, config):
         record.received_at_ms = now_ms
-        record.position = journal.append(record, durable=True).position
+        record.position = journal.append(record, durable=True, placed=True).position
         world = after(world, record)
     return world
 

@@ -19,11 +19,11 @@ def journal(tmp_path: Path) -> Path:
 
 def test_every_control_stands_beside_the_asked_policy(journal: Path):
     found = run_json("evaluate", "--journal", journal, "--set", "cost_weight=3", "--set", "friction=0")
-    names = [policy["target"] for policy in found["policies"]]
+    names = [policy["name"] for policy in found["evaluations"]]
     assert names[:2] == ["as logged", "as asked"]
     assert {"never-switch:gpt-5", "heuristic", "uniform random", "share-matched random"} <= set(names)
-    assert found["episodes"] + sum(found["left_out"].values()) == 6
-    assert all(policy["refused"] for policy in found["policies"])  # six episodes judge nobody
+    assert found["episodes"] + sum(found.get("left_out", {}).values()) == 6
+    assert all(policy["refused"] for policy in found["evaluations"])  # six episodes judge nobody
 
 
 def test_the_table_says_why_it_refuses(journal: Path):

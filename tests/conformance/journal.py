@@ -68,6 +68,11 @@ def positions(records: list[Record]) -> list[int]:
     return [record.position for record in records]
 
 
+def put(journal: Journal, record: Record, *, durable: bool = False) -> Appended:
+    """Appends a record and waits for its place."""
+    return journal.append(record, durable=durable, placed=True)
+
+
 def paged(read: Callable[[int], list[Record]]) -> Iterator[Record]:
     """All pages of a read that goes on after a position."""
     after = 0
@@ -90,9 +95,9 @@ def an_empty_journal_has_no_position_and_no_records(journal: Journal) -> None:
 
 def positions_count_from_one_without_gaps_in_the_order_of_commits(journal: Journal) -> None:
     """Whatever the kind of record, and whether or not a key was refused in between."""
-    first = [journal.append(r).position for r in (model_put("a"), decision("e"), turn("e"))]
-    journal.append(decision("e"))
-    last = [journal.append(r).position for r in (outcome("e"), model_put("b"))]
+    first = [put(journal, r).position for r in (model_put("a"), decision("e"), turn("e"))]
+    put(journal, decision("e"))
+    last = [put(journal, r).position for r in (outcome("e"), model_put("b"))]
     assert first + last == [1, 2, 3, 4, 5]
     assert journal.position() == 5
     assert positions(journal.read(0)) == [1, 2, 3, 4, 5]
@@ -102,7 +107,7 @@ def a_record_comes_back_as_it_was_with_its_position(journal: Journal) -> None:
     """Fields, late marks, times and reporters included."""
     record = decision("e", 3, attempt=1, model="m", propensity=0.1)
     record.received_at_ms, record.reporter = 17, "token"
-    position = journal.append(record).position
+    position = put(journal, record).position
     record.position = position
     assert journal.read(0) == [record]
     assert journal.get(decision_key("default", "e", 3, 1)) == record
@@ -112,7 +117,7 @@ def a_record_comes_back_as_it_was_with_its_position(journal: Journal) -> None:
 def a_record_is_not_aliased_by_the_message_that_was_appended(journal: Journal) -> None:
     """Later changes to a message of the caller, or to one that was read, change nothing in the journal."""
     record = decision("e", model="m")
-    journal.append(record)
+    put(journal, record)
     record.decision.answer.model = "changed"
     journal.read(0)[0].decision.answer.model = "changed too"
     assert journal.read(0)[0].decision.answer.model == "m"
@@ -123,11 +128,34 @@ def a_position_never_appears_behind_one_that_was_read(journal: Journal) -> None:
     total = 200
     seen: list[int] = []
     with ThreadPoolExecutor(8) as threads:
-        work = [threads.submit(journal.append, decision(f"e{i}"), durable=i % 7 == 0) for i in range(total)]
+        work = [threads.submit(put, journal, decision(f"e{i}"), durable=i % 7 == 0) for i in range(total)]
         while len(seen) < total:
             seen += positions(journal.read(seen[-1] if seen else 0, limit=11))
         assert sorted(w.result(WAIT_S).position for w in work) == list(range(1, total + 1))
     assert seen == list(range(1, total + 1))
+
+
+def a_record_is_found_by_its_names_before_it_has_a_place(journal: Journal) -> None:
+    """From its commit on; its position is 0 or already the one that it keeps."""
+    journal.append(decision("e", model="m"))
+    journal.append(turn("e"), durable=True)
+    waiting = journal.get(decision_key("default", "e", 0, 0))
+    assert waiting is not None
+    assert waiting.decision.answer.model == "m"
+    assert [r.WhichOneof("body") for r in journal.episode("default", "e")] == ["decision", "turn"]
+    assert put(journal, outcome("e")).position == 3
+    assert positions(journal.episode("default", "e")) == [1, 2, 3]
+    assert waiting.position in (0, 1)
+
+
+def what_was_acknowledged_first_stands_first(journal: Journal) -> None:
+    """Whether it was synced or not, and whoever waits for whose place."""
+    for i in range(20):
+        journal.append(decision(f"e{i}"), durable=i % 3 == 0)
+    put(journal, model_put("a"))
+    read = journal.read(0)
+    assert [record.episode_id for record in read] == [*(f"e{i}" for i in range(20)), ""]
+    assert positions(read) == list(range(1, 22))
 
 
 # --- Idempotence ---
@@ -135,8 +163,8 @@ def a_position_never_appears_behind_one_that_was_read(journal: Journal) -> None:
 
 def the_first_record_under_a_key_stays_and_is_given_back(journal: Journal) -> None:
     """The second one, with another payload, is not stored."""
-    first = journal.append(decision("e", model="first"))
-    second = journal.append(decision("e", model="second"))
+    first = put(journal, decision("e", model="first"))
+    second = put(journal, decision("e", model="second"))
     assert first == Appended(1, None)
     assert second.position == 1
     assert second.first is not None
@@ -159,31 +187,31 @@ def every_part_of_a_natural_key_tells_records_apart(journal: Journal) -> None:
         outcome("e", late=True),
         outcome("e", policy="other"),
     ]
-    assert [journal.append(r).first for r in records] == [None] * len(records)
-    assert all(journal.append(r).first is not None for r in records)
+    assert [put(journal, r).first for r in records] == [None] * len(records)
+    assert all(put(journal, r).first is not None for r in records)
 
 
 def parts_of_a_key_do_not_run_together(journal: Journal) -> None:
     """Policy "a" with episode "bc" is another one than policy "ab" with episode "c"."""
-    assert journal.append(outcome("bc", policy="a")).first is None
-    assert journal.append(outcome("c", policy="ab")).first is None
+    assert put(journal, outcome("bc", policy="a")).first is None
+    assert put(journal, outcome("c", policy="ab")).first is None
 
 
 def an_outcome_and_an_expiry_share_one_terminal_key(journal: Journal) -> None:
     """The first of them ends the episode; an outcome that is late has a key of its own."""
-    journal.append(expired("e"))
-    taken = journal.append(outcome("e"))
+    put(journal, expired("e"))
+    taken = put(journal, outcome("e"))
     assert taken.first is not None
     assert taken.first.HasField("episode_expired")
-    assert journal.append(outcome("e", late=True)).first is None
-    again = journal.append(outcome("e", late=True))
+    assert put(journal, outcome("e", late=True)).first is None
+    again = put(journal, outcome("e", late=True))
     assert again.first is not None
     assert again.first.outcome.late
 
 
 def records_without_a_key_may_repeat(journal: Journal) -> None:
     """The same model may be put twice; both are records."""
-    assert [journal.append(model_put("a")).first for _ in range(2)] == [None, None]
+    assert [put(journal, model_put("a")).first for _ in range(2)] == [None, None]
     assert journal.position() == 2
 
 
@@ -193,7 +221,7 @@ def of_many_racers_for_one_key_one_wins_and_all_learn_of_it(journal: Journal) ->
 
     def race(racer: int) -> list[Appended]:
         start.wait(WAIT_S)
-        return [journal.append(decision(f"e{i}", model=str(racer)), durable=racer == 0) for i in range(10)]
+        return [put(journal, decision(f"e{i}", model=str(racer)), durable=racer == 0) for i in range(10)]
 
     with ThreadPoolExecutor(RACERS) as threads:
         rounds = list(zip(*threads.map(race, range(RACERS)), strict=True))
@@ -212,7 +240,7 @@ def of_many_racers_for_one_key_one_wins_and_all_learn_of_it(journal: Journal) ->
 def a_key_finds_its_record_and_no_other(journal: Journal) -> None:
     """All four kinds of key."""
     for record in (decision("e", 2), turn("e", 2), expired("e"), outcome("e", late=True)):
-        journal.append(record)
+        put(journal, record)
     keys = (decision_key("default", "e", 2, 0), turn_key("default", "e", 2), terminal_key("default", "e"))
     found = [journal.get(key) for key in (*keys, late_outcome_key("default", "e"))]
     assert [f.WhichOneof("body") if f else None for f in found] == ["decision", "turn", "episode_expired", "outcome"]
@@ -223,7 +251,7 @@ def an_episode_is_all_its_records_in_order_and_no_others(journal: Journal) -> No
     """Of this policy alone, late records included."""
     records = (decision("e"), decision("f"), turn("e"), decision("e", policy="other"), expired("e"))
     for record in (*records, outcome("e", late=True)):
-        journal.append(record)
+        put(journal, record)
     assert positions(journal.episode("default", "e")) == [1, 3, 5, 6]
     assert positions(journal.episode("other", "e")) == [4]
 
@@ -231,7 +259,7 @@ def an_episode_is_all_its_records_in_order_and_no_others(journal: Journal) -> No
 def reading_pages_through_everything_in_order(journal: Journal) -> None:
     """Whatever the page size."""
     for i in range(23):
-        journal.append(decision(f"e{i}"))
+        put(journal, decision(f"e{i}"))
     for limit in (1, 5, 23, 100):
         pages = paged(lambda after, limit=limit: journal.read(after, limit=limit))  # type: ignore[misc]  # bound now
         assert positions(list(pages)) == list(range(1, 24))
@@ -242,7 +270,7 @@ def reading_pages_through_everything_in_order(journal: Journal) -> None:
 def reading_can_pick_kinds_of_records(journal: Journal) -> None:
     """Each kind alone and in company, decisions and turns as well."""
     for record in (decision("e"), turn("e"), model_put("a"), outcome("e"), decision("f"), expired("f")):
-        journal.append(record)
+        put(journal, record)
     assert positions(journal.read(0, bodies={"outcome", "episode_expired"})) == [4, 6]
     assert positions(journal.read(4, bodies={"outcome", "episode_expired"})) == [6]
     assert positions(journal.read(0, bodies={"decision"})) == [1, 5]
@@ -255,7 +283,7 @@ def openings_are_the_first_records_of_episodes(journal: Journal) -> None:
     """Whatever kind they are of, one per episode, of one policy; administrators' records open nothing."""
     records = (model_put("a"), decision("a"), decision("a", 1), outcome("b"), decision("c", policy="other"), turn("d"))
     for record in (*records, decision("d")):
-        journal.append(record)
+        put(journal, record)
     assert positions(journal.openings("default")) == [2, 4, 6]
     assert positions(journal.openings("other")) == [5]
     assert journal.openings("nobody") == []
@@ -264,7 +292,7 @@ def openings_are_the_first_records_of_episodes(journal: Journal) -> None:
 def openings_page_upwards_after_and_downwards_before_a_position(journal: Journal) -> None:
     """Upwards the oldest come first, downwards the newest."""
     for i in range(6):
-        journal.append(decision(f"e{i}"))
+        put(journal, decision(f"e{i}"))
     assert positions(journal.openings("default", after=2, limit=3)) == [3, 4, 5]
     assert positions(journal.openings("default", before=5, limit=3)) == [4, 3, 2]
     assert positions(journal.openings("default", after=1, before=4)) == [3, 2]
@@ -276,11 +304,11 @@ def openings_page_upwards_after_and_downwards_before_a_position(journal: Journal
 
 def a_closed_journal_refuses_records(journal: Journal) -> None:
     """With JournalUnavailable, so that callers fall back; closing twice is no error."""
-    journal.append(decision("e"))
+    put(journal, decision("e"))
     journal.close()
     journal.close()
     with pytest.raises(JournalUnavailable):
-        journal.append(decision("f"))
+        put(journal, decision("f"))
 
 
 def closing_leaves_nobody_waiting(journal: Journal) -> None:
@@ -309,6 +337,8 @@ RULES: tuple[Rule, ...] = (
     a_record_comes_back_as_it_was_with_its_position,
     a_record_is_not_aliased_by_the_message_that_was_appended,
     a_position_never_appears_behind_one_that_was_read,
+    a_record_is_found_by_its_names_before_it_has_a_place,
+    what_was_acknowledged_first_stands_first,
     the_first_record_under_a_key_stays_and_is_given_back,
     every_part_of_a_natural_key_tells_records_apart,
     parts_of_a_key_do_not_run_together,

@@ -20,6 +20,7 @@ PURE = ("sojourn_server.policy", "sojourn_server.learner.credit")
 ONLY_HOME = {
     "vowpalwabbit": "sojourn_server.policy.bandit",
     "sqlite3": "sojourn_server.journal.sqlite",
+    "asyncpg": "sojourn_server.hosts.database",
     "sojourn_server.app": "sojourn_server.cli",
 }
 CLIENT_NEEDS = {"sojourn", "grpc", "google"}

@@ -11,11 +11,16 @@ from sojourn_server.journal.journal import Journal
 from sojourn_server.journal.memory import MemoryJournal
 from sojourn_server.journal.sqlite import SqliteJournal
 from tests.conformance.journal import RULES, Rule
+from tests.hosts.hosts import leading
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal]:
     """An open, empty journal."""
+    if request.param == "postgres":
+        with leading(request.getfixturevalue("dsn")) as shared:
+            yield shared
+        return
     opened: Journal = MemoryJournal() if request.param == "memory" else SqliteJournal.open(tmp_path)
     yield opened
     opened.close()

@@ -13,7 +13,7 @@ from sojourn.v1 import journal_pb2
 from sojourn.v1 import types_pb2 as pb
 from sojourn_server.config import PriorSettings
 from sojourn_server.errors import JournalUnavailable, StartRefused
-from sojourn_server.journal.journal import Appended
+from sojourn_server.journal.journal import LESSON_BODIES, Appended
 from sojourn_server.journal.memory import MemoryJournal
 from tests.learner.workshop import POLICY, Workshop, configured, lesson, predictions, replayed, same
 
@@ -116,7 +116,7 @@ def test_what_lies_behind_an_offender_is_learned_under_the_terms_it_met(open_wor
 
 
 class Resting(MemoryJournal):
-    """A journal in memory that cannot be followed for a while; single look-ups go on."""
+    """A journal in memory that the learner cannot follow for a while; whoever reads other records can."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ class Resting(MemoryJournal):
 
     def read(self, *args: object, **options: object) -> list[journal_pb2.JournalRecord]:
         """As the journal in memory, unless asleep."""
-        if self.asleep:
+        if self.asleep and options.get("bodies") == LESSON_BODIES:
             raise JournalUnavailable("asleep")
         return super().read(*args, **options)  # type: ignore[arg-type]  # passed on as they came
 
@@ -184,12 +184,12 @@ class Away(MemoryJournal):
         self.full = False
         self.refused = 0
 
-    def append(self, record: journal_pb2.JournalRecord, *, durable: bool = False) -> Appended:
+    def append(self, record: journal_pb2.JournalRecord, *, durable: bool = False, placed: bool = False) -> Appended:
         """As the journal in memory, unless full."""
         if self.full and record.HasField("exclusion"):
             self.refused += 1
             raise JournalUnavailable("full")
-        return super().append(record, durable=durable)
+        return super().append(record, durable=durable, placed=placed)
 
     def episode(self, policy: str, episode_id: str) -> list[journal_pb2.JournalRecord]:
         """As the journal in memory, unless away."""

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from sojourn.v1 import journal_pb2
 from sojourn.v1 import types_pb2 as pb
 from sojourn_server import records
 from sojourn_server.config import ChoiceSettings
+from sojourn_server.journal.memory import MemoryJournal
 from sojourn_server.journal.sqlite import SqliteJournal
 from sojourn_server.policy.decision import decide
 from sojourn_server.policy.turn import from_record
@@ -71,6 +73,28 @@ def test_every_published_version_is_the_fold_up_to_its_position(open_workshop: O
     assert len(published) >= 8
     for one in published:
         assert same(one, replayed(workshop.journal, one.version))
+
+
+class Early(MemoryJournal):
+    """A journal in memory whose episodes have a record more, which still waits for its place."""
+
+    def episode(self, policy: str, episode_id: str) -> list[journal_pb2.JournalRecord]:
+        """As other hosts may append it while the learner reads."""
+        found = super().episode(policy, episode_id)
+        late = journal_pb2.JournalRecord()
+        late.CopyFrom(next(r for r in found if r.HasField("decision")))
+        late.position, late.decision.request.turn_index = 0, 99
+        return [*found, late]
+
+
+def test_what_has_no_place_yet_is_no_part_of_a_lesson(open_workshop: Open):
+    played = open_workshop()
+    played.play_many(6)
+    newest = played.settle()
+    early = Early()
+    for record in played.journal.read(0):
+        early.append(record)
+    assert same(newest, replayed(early, newest.version))
 
 
 def test_a_journal_on_disk_replays_to_the_same_bits_after_it_was_closed(open_workshop: Open, tmp_path: Path):

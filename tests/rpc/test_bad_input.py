@@ -7,7 +7,10 @@ legal in them.
 
 from __future__ import annotations
 
+import gc
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from math import inf, nan
 from typing import Any
 
@@ -57,6 +60,7 @@ class Wire:
 
     def __init__(self, server: App, channel: grpc.Channel) -> None:
         self.journal = server.journal
+        self.channel = channel
         self._stubs = (router_pb2_grpc.RouterServiceStub(channel), admin_pb2_grpc.AdminServiceStub(channel))
 
     def send(self, request: Message) -> Any:
@@ -273,6 +277,41 @@ def test_a_name_may_hold_anything_but_control_characters(wire: Wire, name: str):
 def test_a_message_over_64_kib_is_refused_before_it_is_read(wire: Wire, kilobytes: int):
     error = wire.refused(decide(episode_id="n" * (kilobytes * 1024)))
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+GARBAGE = b"\xff" * 12
+METHODS = ["sojourn.v1.RouterService/Decide", "sojourn.v1.AdminService/ExportJournal", "grpc.health.v1.Health/Check"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("data", [GARBAGE, GARBAGE * 10_000], ids=["unparseable", "too_long"])
+def test_a_call_whose_request_cannot_be_read_leaves_nothing_behind(wire: Wire, method: str, data: bytes):
+    """gRPC for Python keeps a call for ever when it has to answer bytes that its deserializer refuses."""
+    call = wire.channel.unary_stream(f"/{method}", None, None)
+    for _ in range(3 * CALLS_KEPT):
+        with suppress(grpc.RpcError):
+            list(call(data, timeout=20))
+    deadline = time.monotonic() + 20
+    while (held := _calls_held()) > CALLS_KEPT and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert held <= CALLS_KEPT
+
+
+def test_bytes_that_are_no_message_are_refused_as_such(wire: Wire):
+    with pytest.raises(grpc.RpcError) as caught:
+        wire.channel.unary_unary("/sojourn.v1.RouterService/Decide", None, None)(GARBAGE, timeout=20)
+    assert isinstance(caught.value, grpc.Call)
+    assert caught.value.code() is INVALID
+    assert "request" in fields_of(caught.value)
+
+
+CALLS_KEPT = 20
+"""So many may be on their way to their end, or wait for the collector of garbage."""
+
+
+def _calls_held() -> int:
+    gc.collect()
+    return sum(type(thing).__name__ == "_RPCState" for thing in gc.get_objects())
 
 
 def test_a_turn_on_which_no_candidate_may_serve_is_refused(wire: Wire):

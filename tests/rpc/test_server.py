@@ -13,11 +13,12 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from sojourn.v1 import router_pb2
 from sojourn_server.app import App
 from sojourn_server.config import Config, ServerConfig
 from sojourn_server.errors import StartRefused
 from sojourn_server.telemetry import Telemetry
-from tests.rpc.wire import Stubs, connected
+from tests.rpc.wire import Stubs, connected, refusal
 
 SERVICES = ("sojourn.v1.RouterService", "sojourn.v1.AdminService")
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
@@ -130,19 +131,32 @@ def test_what_was_acknowledged_before_the_drain_is_learned_by_its_end(config: Co
     assert versions == [position]
 
 
-def test_more_calls_than_are_allowed_in_flight_are_refused_and_nothing_is_queued(config: Config, slow: Slow):
+def test_calls_beyond_the_limit_in_flight_are_refused_at_once_and_told_when_to_come_back(config: Config, slow: Slow):
     with App.open(edge(config, max_calls_in_flight=1), Telemetry.disabled()) as app:
         app.add_handler(slow.handler)
         with connected(app.address) as stubs, ThreadPoolExecutor(1) as threads:
             in_flight = threads.submit(slow.call, stubs.channel)
             assert slow.entered.wait(WAIT_S)
-            with pytest.raises(grpc.RpcError) as caught:
-                stubs.decide("e")
-            assert isinstance(caught.value, grpc.Call)
-            assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+            found = refusal(lambda: stubs.decide("e"))
+            assert (found.code, found.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+            assert found.retry_ms
             slow.let_go.set()
             in_flight.result(WAIT_S)
             assert stubs.decide("e").model
+
+
+def test_a_caller_who_left_while_waiting_is_not_worked_for(config: Config, slow: Slow):
+    with App.open(edge(config, threads=1), Telemetry.disabled()) as app:
+        app.add_handler(slow.handler)
+        with connected(app.address) as stubs, ThreadPoolExecutor(1) as threads:
+            in_flight = threads.submit(slow.call, stubs.channel)
+            assert slow.entered.wait(WAIT_S)
+            with pytest.raises(grpc.RpcError, match="DEADLINE_EXCEEDED"):
+                stubs.router.Decide(router_pb2.DecideRequest(episode_id="left"), timeout=0.05)
+            slow.let_go.set()
+            in_flight.result(WAIT_S)
+            assert stubs.decide("stayed").model  # so the one thread has had its chance to work for the other
+            assert app.journal.episode("default", "left") == []
 
 
 def test_an_address_that_is_taken_refuses_the_start_and_leaves_nothing_running(config: Config):

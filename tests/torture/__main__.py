@@ -78,14 +78,19 @@ def fuzz_inputs(count: int, seed: int, told: Told) -> dict[str, Any]:
     with TemporaryDirectory() as directory:
         server = Server(Path(directory).resolve(), find_unused_port())
         server.start()
+        first = fuzz(server.address, inputs=count // 10, seed=seed + 1)
+        warm_mib = server.resident_mib()
         fuzzed = fuzz(server.address, inputs=count, seed=seed, told=told)
+        growth_mib = server.resident_mib() - warm_mib
         ended_well = server.stop() == 0
         sound = audit(server.data, {}).sound
-    for fault in fuzzed.faults[:20]:
+    faults = (*first.faults, *fuzzed.faults)
+    for fault in faults[:20]:
         print(fault, file=sys.stderr)
     return {
         "fuzz_inputs": fuzzed.inputs,
-        "fuzz_crashes": len(fuzzed.faults) + (not ended_well) + (not sound),
+        "fuzz_crashes": len(faults) + (not ended_well) + (not sound),
+        "fuzz_growth_mib": round(growth_mib, 1),
         "fuzz_statuses": fuzzed.statuses,
     }
 

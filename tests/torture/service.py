@@ -87,6 +87,12 @@ class Server:
         """Whether the process is there."""
         return self._process is not None and self._process.poll() is None
 
+    def resident_mib(self) -> float:
+        """Memory that it holds; 0 where the system has no /proc."""
+        assert self._process is not None
+        statm = Path(f"/proc/{self._process.pid}/statm")
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20 if statm.exists() else 0.0
+
     def said(self) -> str:
         """The end of its log."""
         return self.log_path.read_text(encoding="utf-8")[-4_000:]

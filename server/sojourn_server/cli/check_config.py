@@ -58,8 +58,10 @@ def _print_mistakes(mistakes: list[str], as_json: bool) -> None:
 
 def effective_toml(config: Config) -> str:
     """The settings as TOML that `load_config` reads back, a line each; what is unset or secret is left out."""
-    settings = config.model_dump(mode="json", exclude_none=True, exclude={"server": {"draw_secret"}})
-    note = "# server.draw_secret is set and not shown\n" if config.server.draw_secret else ""
+    secret = {"server.draw_secret": config.server.draw_secret, "journal.dsn": config.journal.dsn}
+    hidden = {"server": {"draw_secret"}, "journal": {"dsn"}}
+    settings = config.model_dump(mode="json", exclude_none=True, exclude=hidden)
+    note = "".join(f"# {key} is set and not shown\n" for key, value in secret.items() if value)
     return note + "".join(f"{line}\n" for line in _lines("", settings))
 
 

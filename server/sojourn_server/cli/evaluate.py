@@ -6,26 +6,24 @@ The estimates are made in `sojourn_server.evaluation`; here options become targe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from json import dumps, loads
+from typing import Annotated, Any, Literal
 
 import typer
 
-from sojourn_server.cli.output import console, fail, print_json, progress, table
-from sojourn_server.cli.source import Json, Policy
+from sojourn.v1 import admin_pb2
+from sojourn_server.cli.output import as_json, console, fail, print_json, table
+from sojourn_server.cli.source import Address, Json, PlaceIfAny, Policy, open_source
 
-if TYPE_CHECKING:
-    from sojourn_server.config import ChoiceSettings
-    from sojourn_server.evaluation.estimators import Estimate
-    from sojourn_server.evaluation.evaluate import Evaluation
-    from sojourn_server.evaluation.logged import Log
-    from sojourn_server.evaluation.targets import Target
-    from sojourn_server.journal.journal import Journal
-    from sojourn_server.learner.fold import Fold
-
-LOGGED, ASKED = "as logged", "as asked"
+ESTIMATES: tuple[Literal["score_ips", "score_snips", "score_dr", "cost_usd", "model_value", "one_step_gain"], ...] = (
+    "score_ips",
+    "score_snips",
+    "score_dr",
+    "cost_usd",
+    "model_value",
+    "one_step_gain",
+)
+PLACE = "sojourn-data"
 NOTES = (
     "Deployed value: had the policy served all episodes. IPS, SNIPS and DR correct for who was chosen; DM is the "
     "model's own extrapolation, without a correction. One step: the gain in score of one deviation at a phase's first "
@@ -35,7 +33,7 @@ NOTES = (
 
 def evaluate(
     *,
-    journal: Annotated[Path, typer.Option(help="The journal's directory.", metavar="DIR")] = Path("sojourn-data"),
+    journal: PlaceIfAny = None,
     policy: Policy = "default",
     change: Annotated[
         list[str] | None,
@@ -44,6 +42,7 @@ def evaluate(
     version: Annotated[
         int | None, typer.Option(min=0, help="Serve this policy version all along; else what was known at the time.")
     ] = None,
+    address: Address = None,
     json: Json = False,
 ) -> None:
     """Estimate what a policy with other settings would have been worth, and every control beside it.
@@ -55,111 +54,53 @@ def evaluate(
       sojourn evaluate --set 'heuristic={"table": {"search": "small"}, "default": "large"}' --json
       sojourn evaluate --version 1204
 
-    Reads only, so it can run beside the router. A policy that the journal cannot judge is refused, with the reason: no
-    support, too few effective episodes, or a held turn at which it could differ.
+    Reads only, so it can run beside the router; with --address the router does it. A policy that the journal cannot
+    judge is refused, with the reason: no support, too few effective episodes, or a held turn at which it could differ.
     Exit code 0, or 2 if there is nothing to evaluate.
     """
-    from sojourn_server.errors import JournalUnavailable, StartRefused
-    from sojourn_server.journal.sqlite import SqliteJournal
-    from sojourn_server.learner.fold import BadLesson
-
-    try:
-        with closing(SqliteJournal.open_read_only(journal)) as opened:
-            log, found = _evaluate(opened, policy, change or (), version)
-    except StartRefused as error:
-        raise fail(str(error), next_step="name the directory that journal.directory of the router names") from None
-    except (JournalUnavailable, BadLesson) as error:
-        raise fail(str(error)) from None
+    request = admin_pb2.EvaluatePolicyRequest(
+        policy=policy, choice_settings_json=_as_json(change or ()), policy_version=version
+    )
+    with open_source(address, journal or (None if address else PLACE)) as source:
+        found = source.evaluate(request)
+    if not found.episodes:
+        raise fail("there is no episode to evaluate with", next_step=f"left out: {dict(found.left_out) or 'none'}")
     if json:
-        print_json(
-            {"episodes": len(log.episodes), "left_out": dict(log.left_out), "policies": [asdict(e) for e in found]}
-        )
+        print_json(as_json(found))
     else:
-        _print(log, found)
+        _print(found)
 
 
-def _evaluate(
-    journal: Journal, policy: str, changes: Sequence[str], version: int | None
-) -> tuple[Log, list[Evaluation]]:
-    from sojourn_server.evaluation.evaluate import evaluate, model_shares
-    from sojourn_server.evaluation.logged import read_log
-    from sojourn_server.evaluation.targets import Target, controls
-    from sojourn_server.learner.fold import Fold
-    from sojourn_server.world import read_world
-
-    world = read_world(journal)
-    if policy not in world.policies:
-        raise fail(f"the journal has no policy {policy!r}", next_step=f"there are: {sorted(world.policies)}")
-    state = world.policies[policy]
-    log = read_log(journal, policy, state)
-    if not log.episodes:
-        raise fail("there is no episode to evaluate with", next_step=f"left out: {dict(log.left_out) or 'none'}")
-    settings = state.settings.choice
-    targets = [Target(LOGGED, settings)]
-    if changes or version is not None:
-        served = None if version is None else _folded(Fold.prior(policy, world), journal, version)
-        targets.append(_asked(settings, changes, served))
-    targets += controls(settings, sorted(world.registry.models), model_shares(log.episodes))
-    with progress("replaying", journal.position()) as moved_to:
-        return log, evaluate(journal, Fold.prior(policy, world), log, targets, told=moved_to)
-
-
-def _folded(fold: Fold, journal: Journal, version: int) -> Fold:
-    fold.catch_up(journal, version)
-    return fold
-
-
-def _asked(settings: ChoiceSettings, changes: Sequence[str], served: Fold | None) -> Target:
-    """The policy with changed settings; `served` is what it knows all along (None = what was known at the time)."""
-    from sojourn_server.evaluation.targets import Target
-    from sojourn_server.learner.snapshot import Published
-
-    changed = _changed(settings, changes)
-    weight = changed.cost_weight if changed.cost_weight != settings.cost_weight else None
-    knowledge = None if served is None else Published(served.position, served.bandit, served.counts)
-    return Target(ASKED, changed, cost_weight=weight, knowledge=knowledge)
-
-
-def _changed(settings: ChoiceSettings, changes: Sequence[str]) -> ChoiceSettings:
-    """The settings with KEY=VALUE changes; values are JSON where they can be read as such. Exits on a mistake."""
-    import json
-
-    from pydantic import ValidationError
-
-    from sojourn_server.config import ChoiceSettings
-
-    values = settings.model_dump()
+def _as_json(changes: Sequence[str]) -> str:
+    """KEY=VALUE changes as a JSON object; values are JSON where they can be read as such, else texts."""
+    values = dict[str, Any]()
     for change in changes:
         key, _, text = change.partition("=")
         try:
-            values[key] = json.loads(text)
+            values[key] = loads(text)
         except ValueError:
             values[key] = text
-    try:
-        return ChoiceSettings.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise fail(f"--set {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    return dumps(values) if values else ""
 
 
-def _print(log: Log, found: Sequence[Evaluation]) -> None:
+def _print(found: admin_pb2.EvaluatePolicyResponse) -> None:
     columns = ("policy", "ESS", "score IPS", "SNIPS", "DR", "USD", "DM (extrapolation)", "one step", "")
     rows = [
         (
-            e.target,
+            e.name,
             f"{e.effective_sample_size:.0f}",
-            *map(_shown, (e.score_ips, e.score_snips, e.score_dr, e.cost_usd, e.model_value, e.one_step_gain)),
+            *(_shown(getattr(e, name)) if e.HasField(name) else "" for name in ESTIMATES),
             e.refused,
         )
-        for e in found
+        for e in found.evaluations
     ]
     out = console()
-    out.print(table(f"{len(log.episodes)} episodes, 95 % intervals", columns, rows))
+    out.print(table(f"{found.episodes} episodes, 95 % intervals", columns, rows))
     out.print(NOTES)
-    if log.left_out:
-        left = ", ".join(f"{count} {why}" for why, count in log.left_out.most_common())
+    if found.left_out:
+        left = ", ".join(f"{count} {why}" for why, count in sorted(found.left_out.items()))
         out.print(f"Left out, so the estimates are about the others only: {left}.")
 
 
-def _shown(estimate: Estimate | None) -> str:
-    return "" if estimate is None else f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+def _shown(estimate: admin_pb2.Estimate) -> str:
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"

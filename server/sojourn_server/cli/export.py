@@ -17,7 +17,7 @@ import typer
 
 from sojourn.v1 import journal_pb2
 from sojourn_server.cli.output import fail, progress, warn
-from sojourn_server.cli.source import Address, Directory, Source, open_source
+from sojourn_server.cli.source import Address, PlaceIfAny, Source, open_source
 
 Records = Iterator[journal_pb2.JournalRecord]
 
@@ -39,7 +39,7 @@ def export(
     ] = None,
     after: Annotated[int, typer.Option(min=0, help="Only records after this journal position.")] = 0,
     address: Address = None,
-    journal: Directory = None,
+    journal: PlaceIfAny = None,
 ) -> None:
     """Write the journal as JSON lines, or its decisions as Parquet.
 

@@ -1,14 +1,14 @@
 """`sojourn import`: recorded trajectories into a journal, from which the learner learns as from its own episodes.
 
-The journal's lock is taken, so no router may be running on it. Natural keys make a second import of the same files add
-nothing, also after a first one that was cut short.
+The lock of a journal in a directory is taken, so no router may be running on it. Natural keys make a second import of
+the same files add nothing, also after a first one that was cut short.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -57,7 +57,10 @@ def import_trajectories(
     directory: Annotated[Path, typer.Argument(help="Where the two files lie that the map names.")],
     map: Annotated[Path, typer.Option("--map", help="Column map in TOML.", metavar="FILE")],
     journal: Annotated[
-        Path | None, typer.Option(help="The journal's directory; the configuration's unless given.", metavar="DIR")
+        str | None,
+        typer.Option(
+            help="The journal's directory or PostgreSQL URL; the configuration's unless given.", metavar="PLACE"
+        ),
     ] = None,
     policy: Policy = "default",
     *,
@@ -87,8 +90,9 @@ def import_trajectories(
       tool_called = "tool"
 
     Nobody here chose, so propensities are unknown: imported episodes are learned only where the policy's
-    lesson.learn_served_in_shadow is true, and never enter an importance weight. Stop the router first. The same
-    import again adds nothing. Exit code 0 if every row was taken, 1 if some were rejected, 2 if it could not run.
+    lesson.learn_served_in_shadow is true, and never enter an importance weight. Stop the router first; with PostgreSQL
+    routers may go on. The same import again adds nothing.
+    Exit code 0 if every row was taken, 1 if some were rejected, 2 if it could not run.
     """
     from sojourn_server.cli.column_map import load_map
     from sojourn_server.cli.trajectories import read_recording
@@ -112,15 +116,17 @@ def import_trajectories(
 
 
 @contextmanager
-def _journal(directory: Path | None, config: Path | None) -> Iterator[Journal]:
-    """The journal with its lock held, seeded by the configuration if it is empty. Exits if it cannot be had."""
+def _journal(place: str | None, config: Path | None) -> Iterator[Journal]:
+    """The journal for writing, seeded by the configuration if it is empty. Exits if it cannot be had."""
+    from sojourn_server.cli.logs import keep_standard_output_clean
     from sojourn_server.errors import SojournError, StartRefused
-    from sojourn_server.journal.sqlite import SqliteJournal
+    from sojourn_server.hosts.home import open_for_writing, place_of
     from sojourn_server.world import load_world
 
+    keep_standard_output_clean()
     settings = configuration(config)
     try:
-        with closing(SqliteJournal.open(directory or settings.journal.directory)) as journal:
+        with open_for_writing(place or place_of(settings.journal)) as journal:
             if journal.position() == 0:
                 load_world(journal, settings, _now_ms())
             yield journal
@@ -149,7 +155,7 @@ def _place(
     served = {turn.facts.served_model for trajectory in trajectories for turn in trajectory.turns}
     for terms in _missing(sorted(served - world.registry.models.keys()), columns, summary):
         record = journal_pb2.JournalRecord(received_at_ms=now_ms, model_put=journal_pb2.ModelPutRecord(model=terms))
-        record.position = journal.append(record, durable=True).position
+        record.position = journal.append(record, durable=True, placed=True).position
         world = after(world, record)
     return Place(policy, state, world.registry, now_ms)
 

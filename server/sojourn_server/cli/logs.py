@@ -27,6 +27,11 @@ class NamedLogger(structlog.WriteLogger):
         self.name = name
 
 
+def keep_standard_output_clean() -> None:
+    """Our own logs go to standard error, in structlog's way: for commands whose result goes to standard output."""
+    structlog.configure(logger_factory=NamedLogger)
+
+
 def configure_logs(level: str, format: LogFormat) -> None:
     """Sets up the logs of this process; a second call replaces the first.
 

@@ -7,21 +7,20 @@ sides then predict the snapshot's probes and every decision point of the journal
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from math import inf, isnan
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sojourn.v1 import journal_pb2, snapshot_pb2
 from sojourn_server.cli.output import console, facts, fail, print_json, progress
-from sojourn_server.cli.source import Json, Policy
+from sojourn_server.cli.source import Json, Place, Policy, open_stored
 
 if TYPE_CHECKING:  # these bring Vowpal Wabbit, which `sojourn health` must not wait for
     from sojourn_server.journal.journal import Journal
     from sojourn_server.learner.fold import Fold
+    from sojourn_server.learner.snapshot import Snapshots
     from sojourn_server.policy.bandit import Bandit
     from sojourn_server.world import World
 
@@ -46,7 +45,7 @@ class Comparison:
 
 
 def replay(
-    journal: Annotated[Path, typer.Option(help="The journal's directory.", metavar="DIR")] = Path("sojourn-data"),
+    journal: Place = "sojourn-data",
     policy: Policy = "default",
     version: Annotated[
         int | None, typer.Option(min=0, help="Snapshot to compare with; the newest unless given.")
@@ -63,29 +62,23 @@ def replay(
     Reads only, so it can run beside the router. Exit code 0 if every prediction is equal to the last bit, 1 if one
     differs, 2 if there is nothing to compare.
     """
-    from sojourn_server.errors import BrokenSnapshot, JournalUnavailable, StartRefused
-    from sojourn_server.journal.sqlite import SqliteJournal
+    from sojourn_server.errors import BrokenSnapshot
     from sojourn_server.learner.fold import BadLesson
 
     try:
-        with closing(SqliteJournal.open_read_only(journal)) as opened:
-            result = compare(opened, _snapshot(journal, policy, version), policy)
-    except StartRefused as error:
-        raise fail(str(error), next_step="name the directory that journal.directory of the router names") from None
+        with open_stored(journal) as (opened, snapshots):
+            result = compare(opened, _snapshot(snapshots, policy, version), policy)
     except BrokenSnapshot as error:
         raise fail(f"the snapshot cannot be compared: {error}") from None
-    except (JournalUnavailable, BadLesson) as error:
+    except BadLesson as error:
         raise fail(str(error)) from None
     _print(result, json)
     if not result.same:
         raise typer.Exit(1)
 
 
-def _snapshot(directory: Path, policy: str, version: int | None) -> snapshot_pb2.Snapshot:
+def _snapshot(store: Snapshots, policy: str, version: int | None) -> snapshot_pb2.Snapshot:
     """The stored snapshot. Exits if there is none; raises BrokenSnapshot."""
-    from sojourn_server.learner.snapshot import SnapshotStore
-
-    store = SnapshotStore(directory / "snapshots", keep=1)
     stored = store.versions(policy)
     if not stored or version not in {None, *stored}:
         what = f"policy {policy!r} has no snapshot" + ("" if version is None else f" of version {version}")

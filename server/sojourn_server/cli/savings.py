@@ -6,25 +6,16 @@ The comparison is made in `sojourn_server.evaluation.savings`; here it becomes a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from sojourn_server.cli.output import console, fail, print_json, table
-from sojourn_server.cli.source import Json, Policy
+from sojourn_server.cli.source import Json, Place, Policy, open_stored
 
 if TYPE_CHECKING:
     from sojourn_server.evaluation.savings import Comparison, Difference
 
 
-def savings(
-    *,
-    journal: Annotated[Path, typer.Option(help="The journal's directory.", metavar="DIR")] = Path("sojourn-data"),
-    policy: Policy = "default",
-    json: Json = False,
-) -> None:
+def savings(*, journal: Place = "sojourn-data", policy: Policy = "default", json: Json = False) -> None:
     """Compare the learned cohort with the control cohorts: score, and USD saved an episode.
 
     \b
@@ -36,17 +27,10 @@ def savings(
     however often one looks. Reads only, so it can run beside the router.
     Exit code 0, or 2 if no episode was assigned to a cohort yet.
     """
-    from sojourn_server.errors import JournalUnavailable, StartRefused
     from sojourn_server.evaluation.savings import CONTROLS, compare, read_assigned
-    from sojourn_server.journal.sqlite import SqliteJournal
 
-    try:
-        with closing(SqliteJournal.open_read_only(journal)) as opened:
-            episodes = list(read_assigned(opened, policy))
-    except StartRefused as error:
-        raise fail(str(error), next_step="name the directory that journal.directory of the router names") from None
-    except JournalUnavailable as error:
-        raise fail(str(error)) from None
+    with open_stored(journal) as (opened, _):
+        episodes = list(read_assigned(opened, policy))
     if not episodes:
         raise fail(f"no episode of policy {policy!r} was assigned to a cohort", next_step="serve it in mode LIVE")
     found = [compare(episodes, control) for control in CONTROLS]

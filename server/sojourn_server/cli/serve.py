@@ -38,6 +38,7 @@ def serve(
       SOJOURN_JOURNAL__DIRECTORY=/var/lib/sojourn sojourn serve
 
     Without a configuration six models with list prices are known, and the journal lies in ./sojourn-data/.
+    With journal.kind = "postgres" any number of hosts serve one journal: docs/hosts.md.
     Exit code 0 after a drain, 2 if the configuration is wrong or the journal cannot be had.
     """
     from sojourn_server.cli.logs import configure_logs

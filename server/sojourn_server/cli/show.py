@@ -13,7 +13,7 @@ import typer
 
 from sojourn.v1 import journal_pb2
 from sojourn_server.cli.output import as_json, console, fail, print_json
-from sojourn_server.cli.source import Address, Directory, Json, Policy, Source, open_source
+from sojourn_server.cli.source import Address, Json, PlaceIfAny, Policy, Source, open_source
 from sojourn_server.journal.journal import KEY_BYTES
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -39,7 +39,7 @@ def episodes(
     policy: Policy = "default",
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 20,
     address: Address = None,
-    journal: Directory = None,
+    journal: PlaceIfAny = None,
     json: Json = False,
 ) -> None:
     """List the newest episodes, newest first.
@@ -64,7 +64,7 @@ def episode(
     *,
     policy: Policy = "default",
     address: Address = None,
-    journal: Directory = None,
+    journal: PlaceIfAny = None,
     json: Json = False,
 ) -> None:
     """Show an episode turn by turn: who served, why, with what probability, what it cost, how it ended.
@@ -92,7 +92,7 @@ def decision(
     attempt: Annotated[int | None, typer.Option(min=0, help="Which attempt at it; the last unless given.")] = None,
     policy: Policy = "default",
     address: Address = None,
-    journal: Directory = None,
+    journal: PlaceIfAny = None,
     json: Json = False,
 ) -> None:
     """Explain one decision: every candidate with its score, money, utility and probability.
@@ -139,7 +139,7 @@ def _by_turn(records: Sequence[journal_pb2.JournalRecord], turn: int, attempt: i
 def policy(
     name: Annotated[str, typer.Argument(help="Name of the policy.")] = "default",
     address: Address = None,
-    journal: Directory = None,
+    journal: PlaceIfAny = None,
     json: Json = False,
 ) -> None:
     """Show a policy: its mode, its version, what it has seen of each phase and how it shares out the turns.
@@ -160,7 +160,7 @@ def policy(
 
 
 @app.command()
-def models(address: Address = None, journal: Directory = None, json: Json = False) -> None:
+def models(address: Address = None, journal: PlaceIfAny = None, json: Json = False) -> None:
     """Show the registry: prices in USD per million tokens, cache terms, limits.
 
     \b

@@ -1,14 +1,13 @@
-"""Where commands read from: a running router over gRPC, or a journal's directory without one.
+"""Where commands read from: a running router over gRPC, or a journal (a directory, or in PostgreSQL) without one.
 
 Both are asked through AdminService: over a channel, or the same service in this process, over a journal that is opened
-without its lock and changed by nobody. So a directory can be read beside its router, and both answer alike.
+for reading only. So a journal can be read beside its router, and both answer alike.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from pathlib import Path
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,16 +19,21 @@ from sojourn_server.cli.output import fail
 
 if TYPE_CHECKING:
     from sojourn_server.journal.journal import Journal
-    from sojourn_server.learner.snapshot import Published, SnapshotStore
-    from sojourn_server.rpc.admin import AdminService
+    from sojourn_server.learner.snapshot import Published, Snapshots
+    from sojourn_server.upkeep.service import AdminService
 
 TIMEOUT_S = 10.0
+TAKE_THEIR_TIME = ("ExportJournal", "EvaluatePolicy")
 
 Address = Annotated[
     str | None, typer.Option(help=f"A running router; {DEFAULT_ADDRESS} unless given.", metavar="HOST:PORT")
 ]
-Directory = Annotated[
-    Path | None, typer.Option("--journal", help="A journal's directory, read without a router.", metavar="DIR")
+Place = Annotated[
+    str, typer.Option("--journal", help="The journal's directory, or its PostgreSQL URL.", metavar="PLACE")
+]
+PlaceIfAny = Annotated[
+    str | None,
+    typer.Option("--journal", help="A journal's directory or PostgreSQL URL, read without a router.", metavar="PLACE"),
 ]
 Policy = Annotated[str, typer.Option(help="Name of the policy.", metavar="NAME")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -73,6 +77,11 @@ class Source:
         found: admin_pb2.UndoReporterResponse = self._call("UndoReporter", request)
         return found.position
 
+    def evaluate(self, request: admin_pb2.EvaluatePolicyRequest) -> admin_pb2.EvaluatePolicyResponse:
+        """Off-policy estimates."""
+        found: admin_pb2.EvaluatePolicyResponse = self._call("EvaluatePolicy", request)
+        return found
+
     def records(self, after: int) -> Iterator[journal_pb2.JournalRecord]:
         """All records after a position, in order."""
         stream = self._call("ExportJournal", admin_pb2.ExportJournalRequest(after_position=after))
@@ -80,11 +89,11 @@ class Source:
 
 
 @contextmanager
-def open_source(address: str | None, directory: Path | None) -> Iterator[Source]:
+def open_source(address: str | None, place: str | None) -> Iterator[Source]:
     """The source that the options name. Exits with the reason if it cannot answer."""
-    if address is not None and directory is not None:
+    if address is not None and place is not None:
         raise fail("give --address or --journal, not both")
-    with _router(address or DEFAULT_ADDRESS) if directory is None else _directory(directory) as source:
+    with _router(address or DEFAULT_ADDRESS) if place is None else _stored(place) as source:
         yield source
 
 
@@ -96,7 +105,7 @@ def _router(address: str) -> Iterator[Source]:
         stub = admin_pb2_grpc.AdminServiceStub(channel)
 
         def call(rpc: str, request: Any) -> Any:
-            timeout = None if rpc == "ExportJournal" else TIMEOUT_S
+            timeout = None if rpc in TAKE_THEIR_TIME else TIMEOUT_S
             return getattr(stub, rpc)(request, timeout=timeout, metadata=metadata())
 
         try:
@@ -111,37 +120,45 @@ def _router(address: str) -> Iterator[Source]:
 
 
 @contextmanager
-def _directory(directory: Path) -> Iterator[Source]:
+def open_stored(place: str) -> Iterator[tuple[Journal, Snapshots]]:
+    """A journal and its snapshots for reading. Exits with the reason if they cannot be had or read."""
     from sojourn_server.errors import SojournError, StartRefused
-    from sojourn_server.journal.sqlite import SqliteJournal
+    from sojourn_server.hosts.home import open_for_reading
 
     try:
-        with closing(SqliteJournal.open_read_only(directory)) as journal:
-            service = _service(journal, directory)
-            yield Source(lambda rpc, request: getattr(service, rpc)(request, None))
+        with open_for_reading(place) as opened:
+            yield opened
     except StartRefused as error:
-        raise fail(str(error), next_step="name the directory that journal.directory of the router names") from None
+        raise fail(str(error), next_step="name what journal.directory or journal.dsn of the router names") from None
     except SojournError as error:
         raise fail(str(error)) from None
 
 
-def _service(journal: Journal, directory: Path) -> AdminService:
+@contextmanager
+def _stored(place: str) -> Iterator[Source]:
+    with open_stored(place) as (journal, snapshots):
+        service = _service(journal, snapshots)
+        yield Source(lambda rpc, request: getattr(service, rpc)(request, None))
+
+
+def _service(journal: Journal, store: Snapshots) -> AdminService:
     """AdminService for reading: each policy as its newest sound snapshot has it."""
     from sojourn_server.episodes import Episodes
-    from sojourn_server.learner.snapshot import SnapshotStore
+    from sojourn_server.evaluation.answer import answer
     from sojourn_server.router import Router
-    from sojourn_server.rpc.admin import AdminService
     from sojourn_server.upkeep.administration import Administration
+    from sojourn_server.upkeep.service import AdminService
     from sojourn_server.world import read_world
 
-    world, store = read_world(journal), SnapshotStore(directory / "snapshots", keep=1)
+    world = read_world(journal)
     router = Router(journal, Episodes(journal, capacity=1), world=world, secret=b"")
     for policy in world.policies:
         router.use(policy, _newest(policy, store))
-    return AdminService(Administration(journal, router, store, _Nobody()))
+    administration = Administration(journal, router, store, _Nobody())
+    return AdminService(administration, lambda request, context: answer(journal, request))
 
 
-def _newest(policy: str, store: SnapshotStore) -> Published:
+def _newest(policy: str, store: Snapshots) -> Published:
     """What the newest sound snapshot counts; nothing without one. Nobody predicts here, so its bandit stays shut."""
     from sojourn.v1 import snapshot_pb2
     from sojourn_server.errors import BrokenSnapshot

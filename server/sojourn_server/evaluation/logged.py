@@ -45,7 +45,7 @@ def read_log(journal: Journal, policy: str, state: PolicyState) -> Log:
         if score is None or record.outcome.late or record.outcome.quarantined or state.excludes(record):
             left_out["without an outcome that counts"] += 1
             continue
-        records = [r for r in journal.episode(policy, record.episode_id) if r.position <= record.position]
+        records = [r for r in journal.episode(policy, record.episode_id) if 0 < r.position <= record.position]
         turns = credit.played_turns(records)
         why = _why_unusable(turns, credit.facts_by_turn(records))
         if why:

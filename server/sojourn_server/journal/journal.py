@@ -3,9 +3,9 @@ keeper to it.
 
 Positions count from 1 and a record never appears behind a position that was already read. `append` returns once the
 record is committed as its acknowledgement promises (see journal.proto), or raises JournalUnavailable: then the record
-may or may not be there, and a repeat under the same key finds out. A key is the episode's 16-byte hash, then what
-names the record inside it (a letter for its kind, the turn, the attempt), so one index serves both look-ups;
-`decision_id` is a decision's key in hexadecimal: derived, never drawn.
+may or may not be there, and a repeat under the same key finds out. Where many hosts append, a record may be committed
+before it has a position. A key is the episode's 16-byte hash, then what names the record inside it (a letter for its
+kind, the turn, the attempt); `decision_id` is a decision's key in hexadecimal: derived, never drawn.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def key_of(record: journal_pb2.JournalRecord) -> bytes | None:
 
 
 class Appended(NamedTuple):
-    """Where a record stands: `first` is None if it is the first under its key, else the record that came before."""
+    """Where a record stands, 0 = it has no position yet; `first` is the record that has its key already, if any."""
 
     position: int
     first: journal_pb2.JournalRecord | None
@@ -82,14 +82,17 @@ class Appended(NamedTuple):
 class Journal(Protocol):
     """Keeps records; safe to share between threads."""
 
-    def append(self, record: journal_pb2.JournalRecord, *, durable: bool = False) -> Appended:
-        """Commits a record unless its key is taken. `durable`: it and all before it survive power loss."""
+    def append(self, record: journal_pb2.JournalRecord, *, durable: bool = False, placed: bool = False) -> Appended:
+        """Commits a record unless its key is taken.
+
+        `durable`: it and all before it survive power loss. `placed`: waits until it has its position.
+        """
 
     def get(self, key: bytes) -> journal_pb2.JournalRecord | None:
         """The record under a natural key."""
 
     def episode(self, policy: str, episode_id: str) -> list[journal_pb2.JournalRecord]:
-        """All records of an episode, in order."""
+        """All records of an episode, in order; last those that have no position yet, as they came."""
 
     def read(
         self, after: int, *, bodies: Collection[str] | None = None, limit: int = 1000

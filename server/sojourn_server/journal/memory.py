@@ -25,8 +25,8 @@ class MemoryJournal:
         self._openings: dict[str, list[int]] = defaultdict(list)
         self._closed = False
 
-    def append(self, record: Record, *, durable: bool = False) -> Appended:
-        """See Journal.append; durability means nothing here."""
+    def append(self, record: Record, *, durable: bool = False, placed: bool = False) -> Appended:
+        """See Journal.append; durability means nothing here, and every record is placed at once."""
         key = key_of(record)
         with self._lock:
             if self._closed:

@@ -101,8 +101,8 @@ class SqliteJournal:
         except (OSError, sqlite3.Error) as error:
             raise StartRefused(f"cannot read the journal {path}: {error}") from error
 
-    def append(self, record: Record, *, durable: bool = False) -> Appended:
-        """See Journal.append."""
+    def append(self, record: Record, *, durable: bool = False, placed: bool = False) -> Appended:
+        """See Journal.append; every record is placed with its commit."""
         body = BODY_CODES[record.WhichOneof("body") or ""]
         pending = _Pending((body, *_names(record), record.SerializeToString()), durable)
         self._queue.append(pending)

@@ -142,7 +142,7 @@ class Fold:
         records = [
             r
             for r in journal.episode(record.policy, record.episode_id)
-            if r.position <= record.position and not self.state.excludes(r)
+            if 0 < r.position <= record.position and not self.state.excludes(r)
         ]
         return self._learn(records, score)
 

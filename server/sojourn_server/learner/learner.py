@@ -20,7 +20,7 @@ from sojourn_server.config import LearnerConfig
 from sojourn_server.errors import BrokenSnapshot, JournalUnavailable, StartRefused
 from sojourn_server.journal.journal import LESSON_BODIES, Journal, terminal_key
 from sojourn_server.learner.fold import TERMINAL_BODIES, BadLesson, Fold, Join
-from sojourn_server.learner.snapshot import Published, SnapshotStore
+from sojourn_server.learner.snapshot import Published, Snapshots
 from sojourn_server.world import World, after, read_world
 
 log = structlog.get_logger(__name__)
@@ -47,7 +47,7 @@ class Workplace:
     """What the learner works with; `now_ms` is the wall clock, used for windows and for people only."""
 
     journal: Journal
-    store: SnapshotStore
+    store: Snapshots
     config: LearnerConfig
     now_ms: Callable[[], int]
 
@@ -169,7 +169,7 @@ class Learner:
         record.exclusion.after_position = bad.position - 1
         record.exclusion.through_position = bad.position
         record.exclusion.because = bad.why
-        self._place.journal.append(record)
+        self._place.journal.append(record, placed=True)
         self._heed(read_world(self._place.journal, self._world))
 
     def _restore(self, policy: str) -> None:

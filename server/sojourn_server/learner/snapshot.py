@@ -14,7 +14,7 @@ from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from struct import pack
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from google.protobuf.message import DecodeError
 
@@ -30,7 +30,7 @@ _MOST_PROBE_WORDS = 16
 
 
 class Stored(NamedTuple):
-    """A snapshot file: version, size, time of making (ms since 1970)."""
+    """A stored snapshot: version, size, time of making (ms since 1970)."""
 
     version: int
     size_bytes: int
@@ -85,8 +85,24 @@ def decode(data: bytes) -> snapshot_pb2.Snapshot:
         raise BrokenSnapshot(f"its message cannot be read: {error}") from error
 
 
+class Snapshots(Protocol):
+    """The stored snapshots of all policies; one learner writes, anyone reads."""
+
+    def save(self, snapshot: snapshot_pb2.Snapshot) -> None:
+        """Stores a snapshot so that after a crash it is there whole or not at all. Raises OSError."""
+
+    def load(self, policy: str, version: int) -> snapshot_pb2.Snapshot:
+        """Reads one snapshot. Raises BrokenSnapshot, also if it is missing."""
+
+    def versions(self, policy: str) -> list[int]:
+        """Stored versions, newest first."""
+
+    def list(self, policy: str) -> Sequence[Stored]:
+        """What is stored, newest first."""
+
+
 class SnapshotStore:
-    """The snapshots of all policies below one directory; one learner writes, anyone reads."""
+    """Snapshots below one directory."""
 
     def __init__(self, directory: Path, *, keep: int) -> None:
         """Keeps the newest `keep` (>= 1) of each policy."""
@@ -94,7 +110,7 @@ class SnapshotStore:
         self._keep = keep
 
     def save(self, snapshot: snapshot_pb2.Snapshot) -> None:
-        """Writes a snapshot so that after a crash it is there whole or not at all. Raises OSError."""
+        """See Snapshots.save."""
         folder = self._folder(snapshot.policy)
         folder.mkdir(parents=True, exist_ok=True)
         final = self._path(snapshot.policy, snapshot.position)
@@ -109,18 +125,18 @@ class SnapshotStore:
             self._path(snapshot.policy, version).unlink(missing_ok=True)
 
     def load(self, policy: str, version: int) -> snapshot_pb2.Snapshot:
-        """Reads one snapshot. Raises BrokenSnapshot, also if it is missing."""
+        """See Snapshots.load."""
         try:
             return decode(self._path(policy, version).read_bytes())
         except OSError as error:
             raise BrokenSnapshot(f"cannot be read: {error.strerror}") from error
 
     def versions(self, policy: str) -> list[int]:
-        """Versions on disk, newest first."""
+        """See Snapshots.versions."""
         return sorted((int(p.stem) for p in self._folder(policy).glob(f"*{_SUFFIX}") if p.stem.isdigit()), reverse=True)
 
     def list(self, policy: str) -> Sequence[Stored]:
-        """What is on disk, newest first."""
+        """See Snapshots.list."""
         stats = ((v, self._path(policy, v).stat()) for v in self.versions(policy))
         return [Stored(version, s.st_size, s.st_mtime_ns // 1_000_000) for version, s in stats]
 

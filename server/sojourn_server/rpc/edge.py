@@ -13,16 +13,18 @@ from typing import Any, NoReturn
 import grpc
 import structlog
 from google.protobuf import any_pb2, duration_pb2
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # ships no py.typed
 from grpc_status import rpc_status
 
 from sojourn.v1 import router_pb2
 from sojourn_server.errors import (
     EpisodeEnded,
+    FieldViolation,
     InvalidField,
     JournalUnavailable,
     NoEligibleCandidate,
+    Overloaded,
     PayloadConflict,
     PermissionDenied,
     RateLimited,
@@ -37,12 +39,14 @@ from sojourn_server.errors import (
 )
 from sojourn_server.router import DEFAULT_POLICY, Call
 from sojourn_server.security.gate import Gate
+from sojourn_server.security.overload import WorkPool, refusing_handler
 from sojourn_server.telemetry import Telemetry
 from sojourn_server.traces import REASONS, DecisionRef, Trace
 
 log = structlog.get_logger(__name__)
 _CALL: ContextVar[Call] = ContextVar("call")
 Behavior = Callable[[Any, grpc.ServicerContext], Any]
+Parse = Callable[[bytes], Any]
 Finish = Callable[[Trace, Any, Any, float], None]
 DecisionsOf = Callable[[str, str], Sequence[DecisionRef]]
 
@@ -68,6 +72,7 @@ CODES: dict[type[SojournError], grpc.StatusCode] = {
     Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
     PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
     RateLimited: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 
 
@@ -96,6 +101,21 @@ def status_of(error: SojournError) -> grpc.Status:
     return rpc_status.to_status(status_pb2.Status(code=code.value[0], message=_short(str(error)), details=packed))
 
 
+def _parser(handler: Any, *, otherwise_empty: bool = False) -> Parse:
+    """Parses a method's request; bytes that are none raise InvalidField, or stand for an empty request."""
+    deserialize = handler.request_deserializer or bytes
+
+    def parse(data: bytes) -> Any:
+        try:
+            return deserialize(data)
+        except DecodeError as error:
+            if otherwise_empty:
+                return deserialize(b"")
+            raise InvalidField([FieldViolation("request", f"a serialised message of this method ({error})")]) from error
+
+    return parse
+
+
 def current_call() -> Call:
     """When the call that this thread serves came, from whom, under which span."""
     return _CALL.get()
@@ -111,37 +131,45 @@ class Edge(grpc.ServerInterceptor):  # type: ignore[type-arg]  # generic in its 
         decisions_of: DecisionsOf,
         now_ms: Callable[[], int],
         *,
+        pool: WorkPool,
         log_decisions: bool = False,
     ) -> None:
         """`decisions_of(policy, episode_id)` gives the decisions that an outcome's span links to."""
+        self.pool = pool
         self._gate = gate
         self._log = log.bind() if log_decisions else None
         self._telemetry = telemetry
         self._decisions_of = decisions_of
         self._now_ms = now_ms
         self._wrapped: dict[str, Any] = {}
+        overloaded = status_of(Overloaded("too many calls in flight; nothing was done, try again"))
+        self._refusing = refusing_handler(lambda: telemetry.metrics.fault("overloaded"), overloaded)
 
     def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         """Returns the wrapped handler of a method."""
         method = handler_call_details.method
+        if self.pool.is_full and method.startswith("/sojourn."):
+            return self._refusing
         wrapped = self._wrapped.get(method)
         if wrapped is None:
             handler = continuation(handler_call_details)
-            if handler is None or not method.startswith("/sojourn."):
-                return handler
+            if handler is None:
+                return None
+            if not method.startswith("/sojourn."):
+                return handler._replace(request_deserializer=_parser(handler, otherwise_empty=True))
             wrapped = self._wrapped[method] = self._wrap(method.lstrip("/"), handler)
         return wrapped
 
     def _wrap(self, rpc: str, handler: Any) -> Any:
+        """The handler gets bytes: gRPC answers a request that it cannot parse twice, and keeps the call for ever."""
+        parse, serializer = _parser(handler), handler.response_serializer
         if handler.unary_stream is not None:
-            return grpc.unary_stream_rpc_method_handler(
-                self._stream(rpc, handler.unary_stream), handler.request_deserializer, handler.response_serializer
-            )
-        return grpc.unary_unary_rpc_method_handler(
-            self._unary(rpc, handler.unary_unary), handler.request_deserializer, handler.response_serializer
-        )
+            stream = self._stream(rpc, handler.unary_stream, parse)
+            return grpc.unary_stream_rpc_method_handler(stream, response_serializer=serializer)
+        unary = self._unary(rpc, handler.unary_unary, parse)
+        return grpc.unary_unary_rpc_method_handler(unary, response_serializer=serializer)
 
-    def _unary(self, rpc: str, behavior: Behavior) -> Behavior:
+    def _unary(self, rpc: str, behavior: Behavior, parse: Parse) -> Behavior:
         finishers: dict[str, Finish] = {
             "Decide": self._decided,
             "ReportTurn": self._reported,
@@ -149,10 +177,11 @@ class Edge(grpc.ServerInterceptor):  # type: ignore[type-arg]  # generic in its 
         }
         finish = finishers.get(rpc.rpartition("/")[2], self._done)
 
-        def serve(request: Any, context: grpc.ServicerContext) -> Any:
+        def serve(data: bytes, context: grpc.ServicerContext) -> Any:
             started = time.perf_counter()
             trace = self._telemetry.begin(rpc, context.invocation_metadata())
             try:
+                request = parse(data)
                 self._admit(rpc, request, context, trace)
                 response = behavior(request, context)
             except Exception as error:  # noqa: BLE001 - the one place where every error becomes a status
@@ -162,10 +191,11 @@ class Edge(grpc.ServerInterceptor):  # type: ignore[type-arg]  # generic in its 
 
         return serve
 
-    def _stream(self, rpc: str, behavior: Behavior) -> Behavior:
-        def serve(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+    def _stream(self, rpc: str, behavior: Behavior, parse: Parse) -> Behavior:
+        def serve(data: bytes, context: grpc.ServicerContext) -> Iterator[Any]:
             trace = self._telemetry.begin(rpc, context.invocation_metadata())
             try:
+                request = parse(data)
                 self._admit(rpc, request, context, trace)
                 yield from behavior(request, context)
                 trace.end()

@@ -5,8 +5,6 @@ Every rule lives behind the services, every error is handled around them, in the
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -16,8 +14,9 @@ from sojourn_server.config import ServerConfig
 from sojourn_server.errors import StartRefused
 from sojourn_server.router import Router
 from sojourn_server.rpc import validation
-from sojourn_server.rpc.admin import AdminService
 from sojourn_server.rpc.edge import Edge, current_call
+from sojourn_server.security.overload import MAX_PENDING, PENDING, REFUSALS_IN_FLIGHT
+from sojourn_server.upkeep.service import AdminService
 
 MAX_MESSAGE_BYTES = 64 * 1024
 Context = grpc.ServicerContext
@@ -62,10 +61,15 @@ class RpcServer:
         """In the clear without `credentials`. Raises StartRefused if the address cannot be bound."""
         self._config = config
         self._server = grpc.server(
-            ThreadPoolExecutor(config.threads, thread_name_prefix="rpc"),
+            edge.pool,
             interceptors=[edge],
-            maximum_concurrent_rpcs=config.max_calls_in_flight,
-            options=(("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.so_reuseport", 0)),
+            maximum_concurrent_rpcs=config.max_calls_in_flight + REFUSALS_IN_FLIGHT,
+            options=(
+                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.so_reuseport", 0),
+                ("grpc.server.max_pending_requests", PENDING),
+                ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING),
+            ),
         )
         router_pb2_grpc.add_RouterServiceServicer_to_server(services[0], self._server)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(services[1], self._server)

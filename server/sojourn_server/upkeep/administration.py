@@ -1,6 +1,6 @@
 """What administrators do: each change is a journal record, committed first, then acted on.
 
-One lock orders the changes of this process, so the world that deciders follow equals the fold over the journal.
+One lock orders the changes of this process, and the world that deciders follow is read back from the journal.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 from sojourn.v1 import admin_pb2, journal_pb2, types_pb2
 from sojourn_server.errors import UnknownEpisode, UnknownModel, UnknownSnapshot
 from sojourn_server.journal.journal import Journal
-from sojourn_server.learner.snapshot import SnapshotStore, Stored
+from sojourn_server.learner.snapshot import Snapshots, Stored
 from sojourn_server.router import DEFAULT_POLICY, Call, Router, Wakeable
-from sojourn_server.world import PolicyState, World, after
+from sojourn_server.world import PolicyState, World, read_world
 
 _PAGE = 1000
 
@@ -22,7 +22,7 @@ _PAGE = 1000
 class Administration:
     """Changes the world, and shows what the journal knows."""
 
-    def __init__(self, journal: Journal, router: Router, store: SnapshotStore, learner: Wakeable) -> None:
+    def __init__(self, journal: Journal, router: Router, store: Snapshots, learner: Wakeable) -> None:
         self._journal = journal
         self._router = router
         self._store = store
@@ -34,8 +34,8 @@ class Administration:
             received_at_ms=call.received_at_ms, reporter=call.reporter, policy=policy, **body
         )
         with self._lock:
-            record.position = self._journal.append(record, durable=True).position
-            self._router.follow(after(self._router.world, record))
+            record.position = self._journal.append(record, durable=True, placed=True).position
+            self._router.follow(read_world(self._journal, self._router.world))
         self._learner.wake()
         return record.position
 

@@ -574,6 +574,173 @@ class ListEpisodesResponse(google.protobuf.message.Message):
 global___ListEpisodesResponse = ListEpisodesResponse
 
 @typing.final
+class EvaluatePolicyRequest(google.protobuf.message.Message):
+    """Names what is to be evaluated. With neither settings nor a version: the policy as logged, and the controls."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: builtins.int
+    CHOICE_SETTINGS_JSON_FIELD_NUMBER: builtins.int
+    POLICY_VERSION_FIELD_NUMBER: builtins.int
+    policy: builtins.str
+    """The policy. Absent = "default"."""
+    choice_settings_json: builtins.str
+    """Choice settings that differ from the policy's own, as a JSON object: {"cost_weight": 3, "friction": 0}. Empty = none."""
+    policy_version: builtins.int
+    """Serve this policy version all along; 0 is the untaught prior. Absent = what was known at the time of each decision."""
+    def __init__(
+        self,
+        *,
+        policy: builtins.str = ...,
+        choice_settings_json: builtins.str = ...,
+        policy_version: builtins.int | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_policy_version", b"_policy_version", "policy_version", b"policy_version"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_policy_version", b"_policy_version", "choice_settings_json", b"choice_settings_json", "policy", b"policy", "policy_version", b"policy_version"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_policy_version", b"_policy_version"]) -> typing.Literal["policy_version"] | None: ...
+
+global___EvaluatePolicyRequest = EvaluatePolicyRequest
+
+@typing.final
+class EvaluatePolicyResponse(google.protobuf.message.Message):
+    """What each policy would have been worth. Averages over episodes, with 95 % intervals."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class LeftOutEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    EPISODES_FIELD_NUMBER: builtins.int
+    LEFT_OUT_FIELD_NUMBER: builtins.int
+    EVALUATIONS_FIELD_NUMBER: builtins.int
+    episodes: builtins.int
+    """Episodes that the estimates are made from: ended, with an outcome that counts, every choice of known probability."""
+    @property
+    def left_out(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
+        """Episodes that were left out, by reason. The estimates are about the others only."""
+
+    @property
+    def evaluations(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Evaluation]:
+        """"as logged", "as asked" if something was asked for, then the controls. Empty if there are no episodes."""
+
+    def __init__(
+        self,
+        *,
+        episodes: builtins.int = ...,
+        left_out: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
+        evaluations: collections.abc.Iterable[global___Evaluation] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["episodes", b"episodes", "evaluations", b"evaluations", "left_out", b"left_out"]) -> None: ...
+
+global___EvaluatePolicyResponse = EvaluatePolicyResponse
+
+@typing.final
+class Evaluation(google.protobuf.message.Message):
+    """What one policy would have been worth. Estimates are absent where `refused` says why."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    REFUSED_FIELD_NUMBER: builtins.int
+    MEAN_WEIGHT_FIELD_NUMBER: builtins.int
+    EFFECTIVE_SAMPLE_SIZE_FIELD_NUMBER: builtins.int
+    SCORE_IPS_FIELD_NUMBER: builtins.int
+    SCORE_SNIPS_FIELD_NUMBER: builtins.int
+    SCORE_DR_FIELD_NUMBER: builtins.int
+    COST_USD_FIELD_NUMBER: builtins.int
+    MODEL_VALUE_FIELD_NUMBER: builtins.int
+    ONE_STEP_GAIN_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """The policy: "as logged", "as asked", or a control such as "heuristic"."""
+    refused: builtins.str
+    """Why there are no estimates, such as "REFUSED: no support"; empty = there are."""
+    mean_weight: builtins.float
+    """Mean importance weight; about 1, or the log cannot tell."""
+    effective_sample_size: builtins.float
+    """(sum of weights) squared over the sum of their squares; in episodes."""
+    @property
+    def score_ips(self) -> global___Estimate:
+        """Score in [0, 1] by inverse propensity."""
+
+    @property
+    def score_snips(self) -> global___Estimate:
+        """Score in [0, 1], self-normalised."""
+
+    @property
+    def score_dr(self) -> global___Estimate:
+        """Score in [0, 1], sequentially doubly robust."""
+
+    @property
+    def cost_usd(self) -> global___Estimate:
+        """USD an episode, self-normalised. Absent also where an episode's cost is unknown."""
+
+    @property
+    def model_value(self) -> global___Estimate:
+        """The model's own extrapolation of the score, without a correction."""
+
+    @property
+    def one_step_gain(self) -> global___Estimate:
+        """Gain in score of one deviation at a phase's first visit, everything else as logged."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        refused: builtins.str = ...,
+        mean_weight: builtins.float = ...,
+        effective_sample_size: builtins.float = ...,
+        score_ips: global___Estimate | None = ...,
+        score_snips: global___Estimate | None = ...,
+        score_dr: global___Estimate | None = ...,
+        cost_usd: global___Estimate | None = ...,
+        model_value: global___Estimate | None = ...,
+        one_step_gain: global___Estimate | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["cost_usd", b"cost_usd", "model_value", b"model_value", "one_step_gain", b"one_step_gain", "score_dr", b"score_dr", "score_ips", b"score_ips", "score_snips", b"score_snips"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["cost_usd", b"cost_usd", "effective_sample_size", b"effective_sample_size", "mean_weight", b"mean_weight", "model_value", b"model_value", "name", b"name", "one_step_gain", b"one_step_gain", "refused", b"refused", "score_dr", b"score_dr", "score_ips", b"score_ips", "score_snips", b"score_snips"]) -> None: ...
+
+global___Evaluation = Evaluation
+
+@typing.final
+class Estimate(google.protobuf.message.Message):
+    """A value with its 95 % interval; infinite where nothing can be said."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: builtins.int
+    LOW_FIELD_NUMBER: builtins.int
+    HIGH_FIELD_NUMBER: builtins.int
+    value: builtins.float
+    """The value."""
+    low: builtins.float
+    """Lower end."""
+    high: builtins.float
+    """Upper end."""
+    def __init__(
+        self,
+        *,
+        value: builtins.float = ...,
+        low: builtins.float = ...,
+        high: builtins.float = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["high", b"high", "low", b"low", "value", b"value"]) -> None: ...
+
+global___Estimate = Estimate
+
+@typing.final
 class ExportJournalRequest(google.protobuf.message.Message):
     """Asks for the journal."""
 

@@ -95,6 +95,11 @@ class AdminServiceStub(object):
                 request_serializer=sojourn_dot_v1_dot_admin__pb2.ListEpisodesRequest.SerializeToString,
                 response_deserializer=sojourn_dot_v1_dot_admin__pb2.ListEpisodesResponse.FromString,
                 _registered_method=True)
+        self.EvaluatePolicy = channel.unary_unary(
+                '/sojourn.v1.AdminService/EvaluatePolicy',
+                request_serializer=sojourn_dot_v1_dot_admin__pb2.EvaluatePolicyRequest.SerializeToString,
+                response_deserializer=sojourn_dot_v1_dot_admin__pb2.EvaluatePolicyResponse.FromString,
+                _registered_method=True)
         self.ExportJournal = channel.unary_stream(
                 '/sojourn.v1.AdminService/ExportJournal',
                 request_serializer=sojourn_dot_v1_dot_admin__pb2.ExportJournalRequest.SerializeToString,
@@ -193,6 +198,15 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EvaluatePolicy(self, request, context):
+        """Estimates from the journal what a policy with other settings would have been worth, every control beside it. Reads
+        only, beside the decisions, for seconds to minutes: give it a deadline. RESOURCE_EXHAUSTED: another one is running.
+        INVALID_ARGUMENT: no such choice setting. NOT_FOUND: unknown policy, or a version ahead of the journal.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExportJournal(self, request, context):
         """Streams the journal in order and ends at its present end.
         """
@@ -262,6 +276,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListEpisodes,
                     request_deserializer=sojourn_dot_v1_dot_admin__pb2.ListEpisodesRequest.FromString,
                     response_serializer=sojourn_dot_v1_dot_admin__pb2.ListEpisodesResponse.SerializeToString,
+            ),
+            'EvaluatePolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.EvaluatePolicy,
+                    request_deserializer=sojourn_dot_v1_dot_admin__pb2.EvaluatePolicyRequest.FromString,
+                    response_serializer=sojourn_dot_v1_dot_admin__pb2.EvaluatePolicyResponse.SerializeToString,
             ),
             'ExportJournal': grpc.unary_stream_rpc_method_handler(
                     servicer.ExportJournal,
@@ -594,6 +613,33 @@ class AdminService(object):
             '/sojourn.v1.AdminService/ListEpisodes',
             sojourn_dot_v1_dot_admin__pb2.ListEpisodesRequest.SerializeToString,
             sojourn_dot_v1_dot_admin__pb2.ListEpisodesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EvaluatePolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sojourn.v1.AdminService/EvaluatePolicy',
+            sojourn_dot_v1_dot_admin__pb2.EvaluatePolicyRequest.SerializeToString,
+            sojourn_dot_v1_dot_admin__pb2.EvaluatePolicyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -99,6 +99,15 @@ class AdminServiceStub:
     ]
     """Lists episodes, newest first."""
 
+    EvaluatePolicy: grpc.UnaryUnaryMultiCallable[
+        sojourn.v1.admin_pb2.EvaluatePolicyRequest,
+        sojourn.v1.admin_pb2.EvaluatePolicyResponse,
+    ]
+    """Estimates from the journal what a policy with other settings would have been worth, every control beside it. Reads
+    only, beside the decisions, for seconds to minutes: give it a deadline. RESOURCE_EXHAUSTED: another one is running.
+    INVALID_ARGUMENT: no such choice setting. NOT_FOUND: unknown policy, or a version ahead of the journal.
+    """
+
     ExportJournal: grpc.UnaryStreamMultiCallable[
         sojourn.v1.admin_pb2.ExportJournalRequest,
         sojourn.v1.admin_pb2.ExportJournalResponse,
@@ -185,6 +194,15 @@ class AdminServiceAsyncStub:
         sojourn.v1.admin_pb2.ListEpisodesResponse,
     ]
     """Lists episodes, newest first."""
+
+    EvaluatePolicy: grpc.aio.UnaryUnaryMultiCallable[
+        sojourn.v1.admin_pb2.EvaluatePolicyRequest,
+        sojourn.v1.admin_pb2.EvaluatePolicyResponse,
+    ]
+    """Estimates from the journal what a policy with other settings would have been worth, every control beside it. Reads
+    only, beside the decisions, for seconds to minutes: give it a deadline. RESOURCE_EXHAUSTED: another one is running.
+    INVALID_ARGUMENT: no such choice setting. NOT_FOUND: unknown policy, or a version ahead of the journal.
+    """
 
     ExportJournal: grpc.aio.UnaryStreamMultiCallable[
         sojourn.v1.admin_pb2.ExportJournalRequest,
@@ -296,6 +314,17 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[sojourn.v1.admin_pb2.ListEpisodesResponse, collections.abc.Awaitable[sojourn.v1.admin_pb2.ListEpisodesResponse]]:
         """Lists episodes, newest first."""
+
+    @abc.abstractmethod
+    def EvaluatePolicy(
+        self,
+        request: sojourn.v1.admin_pb2.EvaluatePolicyRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sojourn.v1.admin_pb2.EvaluatePolicyResponse, collections.abc.Awaitable[sojourn.v1.admin_pb2.EvaluatePolicyResponse]]:
+        """Estimates from the journal what a policy with other settings would have been worth, every control beside it. Reads
+        only, beside the decisions, for seconds to minutes: give it a deadline. RESOURCE_EXHAUSTED: another one is running.
+        INVALID_ARGUMENT: no such choice setting. NOT_FOUND: unknown policy, or a version ahead of the journal.
+        """
 
     @abc.abstractmethod
     def ExportJournal(

@@ -7,7 +7,7 @@ Below it stand the checks on its requests. Each collects all mistakes of a reque
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import grpc
 
@@ -18,14 +18,16 @@ from sojourn_server.rpc.validation import Mistakes, check_enum, check_terms
 from sojourn_server.upkeep.administration import Administration
 
 Context = grpc.ServicerContext
+Evaluate = Callable[[admin.EvaluatePolicyRequest, Context], admin.EvaluatePolicyResponse]
 _PAGE_TOKEN = re.compile(r"[0-9]{1,18}\Z")
 
 
 class AdminService(admin_pb2_grpc.AdminServiceServicer):
-    """AdminService over an Administration."""
+    """AdminService over an Administration; `evaluate` answers EvaluatePolicy."""
 
-    def __init__(self, administration: Administration) -> None:
+    def __init__(self, administration: Administration, evaluate: Evaluate) -> None:
         self._administration = administration
+        self._evaluate = evaluate
 
     def ListModels(self, request: admin.ListModelsRequest, context: Context) -> admin.ListModelsResponse:
         return admin.ListModelsResponse(models=self._administration.models())
@@ -96,6 +98,10 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             ],
             next_page_token=str(openings[-1].position) if len(openings) == size else "",
         )
+
+    def EvaluatePolicy(self, request: admin.EvaluatePolicyRequest, context: Context) -> admin.EvaluatePolicyResponse:
+        _check_names(policy=request.policy)
+        return self._evaluate(request, context)
 
     def ExportJournal(
         self, request: admin.ExportJournalRequest, context: Context

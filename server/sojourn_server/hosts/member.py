@@ -1,0 +1,134 @@
+"""One host's part: it follows what administrators set and what the learner publishes, and learns while it leads.
+
+One thread looks around when there is news, and every POLL_S without any. On the host that leads it runs a `Learner`,
+a new one for each term, so a learner never goes on from what it knew before another one led. On the others it takes
+over the snapshots that the learner has stored.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from dataclasses import replace
+
+import structlog
+
+from sojourn_server.errors import BrokenSnapshot, JournalUnavailable, StartRefused
+from sojourn_server.hosts.leadership import Leadership
+from sojourn_server.hosts.snapshots import PostgresSnapshots
+from sojourn_server.learner.learner import Audience, Learner, Workplace
+from sojourn_server.learner.snapshot import Published
+from sojourn_server.router import Router
+from sojourn_server.world import World, read_world
+
+log = structlog.get_logger(__name__)
+POLL_S = 0.5
+START_S = 60.0
+"""How long a starting host waits for the first snapshots of another one."""
+
+
+class Member:
+    """Keeps this host's deciders up to date, and learns while it leads."""
+
+    def __init__(
+        self, leadership: Leadership, snapshots: PostgresSnapshots, place: Workplace, duty: tuple[Router, Audience]
+    ) -> None:
+        """Works for this host's deciders, and for those who are told of what is learned."""
+        self._leadership = leadership
+        self._snapshots = snapshots
+        self._place = place
+        self._router, self._audience = duty
+        self._world = World()  # owned by the thread below once it runs, as all after it
+        self._versions: dict[str, int] = {}
+        self._rejected: dict[str, int] = {}
+        self._learner: Learner | None = None
+        self._term = 0
+        self._news = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="member", daemon=True)
+
+    def start(self) -> None:
+        """Returns once every policy can be decided. Raises StartRefused if that takes too long."""
+        self._leadership.on_news = self._news.set
+        give_up_at = time.monotonic() + START_S
+        while not self._can_decide():
+            if time.monotonic() > give_up_at:
+                raise StartRefused("no usable snapshot has come from the host that leads: do its logs say why?")
+            self._news.wait(POLL_S)
+            self._news.clear()
+        self._thread.start()
+
+    def _can_decide(self) -> bool:
+        try:
+            return self._look_around()
+        except JournalUnavailable as error:
+            log.warning("member_waits_for_journal", error=str(error))
+            return False
+
+    def wake(self) -> None:
+        """An outcome was committed on this host."""
+        self._leadership.wake()
+
+    def close(self) -> None:
+        """Folds and publishes what is committed if this host leads, then stops."""
+        self._stopping = True
+        self._news.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        if self._learner is not None:
+            with suppress(JournalUnavailable):
+                self._leadership.place()
+            self._learner.close()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                self._can_decide()
+            except Exception:  # a host that stops following would decide by old prices for ever: say it, go on
+                log.exception("member_failed")
+            self._news.wait(POLL_S)
+            self._news.clear()
+
+    def _look_around(self) -> bool:
+        """True if every policy has a version here."""
+        if self._leadership.term != self._term:
+            self._change(self._leadership.term)
+        self._world = read_world(self._place.journal, self._world)
+        if self._learner is not None:
+            self._learner.wake()
+        else:
+            self._take_over()
+        self._router.follow(self._world)
+        return self._learner is not None or self._versions.keys() >= self._world.policies.keys()
+
+    def _change(self, term: int) -> None:
+        """Stops the learner of another term; starts one if this host leads now."""
+        learner, self._learner, self._term = self._learner, None, 0
+        if learner is not None:
+            learner.close()
+        if term:
+            place = replace(self._place, store=self._snapshots.of_term(term))
+            learner = Learner(place, self._audience)
+            learner.start()
+            self._learner, self._term = learner, term
+
+    def _take_over(self) -> None:
+        """Decides by the newest stored snapshots from now on. One that cannot be used is reported once."""
+        for policy, version in self._snapshots.newest().items():
+            if policy not in self._world.policies or version <= self._versions.get(policy, -1):
+                continue
+            try:
+                snapshot = self._snapshots.load(policy, version)
+                published = Published.of(snapshot, self._world.policies[policy].settings.lesson)
+            except BrokenSnapshot as error:
+                self._reject(policy, version, error)
+                continue
+            self._audience.published(policy, published, created_at_ms=snapshot.created_at_ms)
+            self._versions[policy] = version
+
+    def _reject(self, policy: str, version: int, error: BrokenSnapshot) -> None:
+        if self._rejected.get(policy) != version:
+            self._rejected[policy] = version
+            log.error("snapshot_rejected", policy=policy, version=version, error=str(error))
+            self._audience.survived("snapshot_rejected")
