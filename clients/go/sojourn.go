@@ -172,4 +172,6 @@ func checkSize(request proto.Message) error {
 	return nil
 }
 
-func shortName(value fmt.Stringer, prefix string) string { return strings.TrimPrefix(value.String(), prefix) }
+func shortName(value fmt.Stringer, prefix string) string {
+	return strings.TrimPrefix(value.String(), prefix)
+}

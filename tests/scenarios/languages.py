@@ -79,6 +79,14 @@ LANGUAGES = {
             run=("node", "dist/test/runner.js"),
             apt=("nodejs", "npm"),
         ),
+        Language(
+            "go",
+            "Go",
+            tools=("go",),
+            build=(("go", "vet", "./..."), ("go", "build", "-o", "build/runner", "./internal/runner")),
+            run=("build/runner",),
+            apt=("golang-go",),
+        ),
     )
 }
 """By the names of their folders, in the order in which they are shown."""
