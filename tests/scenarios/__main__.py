@@ -1,4 +1,4 @@
-"""`python -m tests.scenarios`: the clients of all languages against the same scenarios, and a table of what they passed.
+"""`python -m tests.scenarios`: the clients of all languages against the same scenarios, and a table of what passed.
 
 Builds each client's runner, starts the routers, plays the scenarios and writes benchmarks/results/clients.json and the
 table of docs/clients.md. Ends with 1 if a scenario failed, with 2 if a language could not be played at all.

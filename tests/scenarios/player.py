@@ -138,7 +138,7 @@ class Performance:
         )
 
     def _do_decide(self, request: Mapping[str, Any], step: Mapping[str, Any]) -> Found:
-        message = ParseDict(request, router_pb2.DecideRequest())
+        message = ParseDict(dict(request), router_pb2.DecideRequest())
         if "pad_bytes" in step:
             message.context.categories["pad"] = "x" * step["pad_bytes"]
         return self._runner.ask("decide", handle=step.get("in", self._episode), request=_packed(message))
@@ -147,11 +147,11 @@ class Performance:
         return self._runner.ask("retry", handle=step.get("in", self._episode))
 
     def _do_report(self, facts: Mapping[str, Any], step: Mapping[str, Any]) -> Found:
-        message = ParseDict(facts, types_pb2.TurnFacts())
+        message = ParseDict(dict(facts), types_pb2.TurnFacts())
         return self._runner.ask("report", handle=step.get("in", self._episode), facts=_packed(message))
 
     def _do_end(self, outcome: Mapping[str, Any], step: Mapping[str, Any]) -> Found:
-        message = ParseDict(outcome, router_pb2.ReportOutcomeRequest())
+        message = ParseDict(dict(outcome), router_pb2.ReportOutcomeRequest())
         handle = step.get("in", self._episode)
         return self._runner.ask("end", handle=handle, outcome=_packed(message), wait=step.get("wait"))
 

@@ -5,6 +5,7 @@ It knows no message: bytes go through, and so do the router's own refusals with 
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ RETRY_AFTER_MS = 400
 """What RetryInfo says, beside RESOURCE_EXHAUSTED alone."""
 
 
-class Relay(grpc.GenericRpcHandler):
+class Relay(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in its stubs alone
     """Listens on a free port of 127.0.0.1 and passes calls on to `target` until `close`."""
 
     def __init__(self, target: str) -> None:
@@ -38,7 +39,7 @@ class Relay(grpc.GenericRpcHandler):
     def pauses_ms(self) -> list[float]:
         """The times between calls since `stumble`."""
         times = self.called_at_s
-        return [1_000 * (after - before) for before, after in zip(times, times[1:], strict=False)]
+        return [1_000 * (after - before) for before, after in itertools.pairwise(times)]
 
     def close(self) -> None:
         """Stops listening."""
@@ -47,7 +48,7 @@ class Relay(grpc.GenericRpcHandler):
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
         """Serves whatever method is called."""
-        call = self._channel.unary_unary(handler_call_details.method)  # type: ignore[type-var]  # bytes as they are
+        call = self._channel.unary_unary(handler_call_details.method, None, None)  # bytes as they are
 
         def answer(request: bytes, context: grpc.ServicerContext) -> Any:
             self.called_at_s.append(time.monotonic())
