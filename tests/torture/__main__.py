@@ -82,14 +82,14 @@ def fuzz_inputs(count: int, seed: int, told: Told) -> dict[str, Any]:
         warm_mib = server.resident_mib()
         fuzzed = fuzz(server.address, inputs=count, seed=seed, told=told)
         growth_mib = server.resident_mib() - warm_mib
-        ended_well = server.stop() == 0
-        sound = audit(server.data, {}).sound
-    faults = (*first.faults, *fuzzed.faults)
+        exit_code, findings = server.stop(), audit(server.data, {})
+    faults = [*first.faults, *fuzzed.faults]
+    faults += [f"exit code {exit_code}"] * (exit_code != 0) + [str(findings)] * (not findings.sound)
     for fault in faults[:20]:
         print(fault, file=sys.stderr)
     return {
         "fuzz_inputs": fuzzed.inputs,
-        "fuzz_crashes": len(faults) + (not ended_well) + (not sound),
+        "fuzz_crashes": len(faults),
         "fuzz_growth_mib": round(growth_mib, 1),
         "fuzz_statuses": fuzzed.statuses,
     }
