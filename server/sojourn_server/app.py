@@ -19,7 +19,6 @@ import structlog
 from sojourn_server.config import Config
 from sojourn_server.episodes import Episodes
 from sojourn_server.errors import JournalUnavailable
-from sojourn_server.evaluation.apart import Evaluator
 from sojourn_server.hosts.home import open_home
 from sojourn_server.journal.journal import Journal
 from sojourn_server.learner.fold import Join
@@ -35,6 +34,7 @@ from sojourn_server.security.tokens import TokenFile
 from sojourn_server.telemetry import Telemetry
 from sojourn_server.traces import DecisionRef
 from sojourn_server.upkeep.administration import Administration
+from sojourn_server.upkeep.evaluator import Evaluator
 from sojourn_server.upkeep.service import AdminService
 
 log = structlog.get_logger(__name__)

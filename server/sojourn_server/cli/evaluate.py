@@ -7,22 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from json import dumps, loads
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from sojourn.v1 import admin_pb2
 from sojourn_server.cli.output import as_json, console, fail, print_json, table
 from sojourn_server.cli.source import Address, Json, PlaceIfAny, Policy, open_source
+from sojourn_server.evaluation.request import ESTIMATES
 
-ESTIMATES: tuple[Literal["score_ips", "score_snips", "score_dr", "cost_usd", "model_value", "one_step_gain"], ...] = (
-    "score_ips",
-    "score_snips",
-    "score_dr",
-    "cost_usd",
-    "model_value",
-    "one_step_gain",
-)
 PLACE = "sojourn-data"
 NOTES = (
     "Deployed value: had the policy served all episodes. IPS, SNIPS and DR correct for who was chosen; DM is the "

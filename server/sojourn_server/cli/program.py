@@ -26,6 +26,7 @@ COMMANDS = {
     "savings": "savings:savings",
     "token": "token:token",
     "undo": "undo:undo",
+    "backup": "backup:backup",
 }
 
 

@@ -15,7 +15,7 @@ import typer
 from sojourn.v1 import admin_pb2, admin_pb2_grpc, journal_pb2, types_pb2
 from sojourn_server.cli.channel import TOKEN_VARIABLE, metadata, open_channel
 from sojourn_server.cli.health import DEFAULT_ADDRESS
-from sojourn_server.cli.output import fail
+from sojourn_server.cli.output import fail, progress
 
 if TYPE_CHECKING:
     from sojourn_server.journal.journal import Journal
@@ -144,7 +144,6 @@ def _stored(place: str) -> Iterator[Source]:
 def _service(journal: Journal, store: Snapshots) -> AdminService:
     """AdminService for reading: each policy as its newest sound snapshot has it."""
     from sojourn_server.episodes import Episodes
-    from sojourn_server.evaluation.answer import answer
     from sojourn_server.router import Router
     from sojourn_server.upkeep.administration import Administration
     from sojourn_server.upkeep.service import AdminService
@@ -155,7 +154,14 @@ def _service(journal: Journal, store: Snapshots) -> AdminService:
     for policy in world.policies:
         router.use(policy, _newest(policy, store))
     administration = Administration(journal, router, store, _Nobody())
-    return AdminService(administration, lambda request, context: answer(journal, request))
+    return AdminService(administration, lambda request, _: _evaluate(journal, request))
+
+
+def _evaluate(journal: Journal, request: admin_pb2.EvaluatePolicyRequest) -> admin_pb2.EvaluatePolicyResponse:
+    from sojourn_server.evaluation.answer import answer
+
+    with progress("replaying", journal.position()) as told:
+        return answer(journal, request, told=told)
 
 
 def _newest(policy: str, store: Snapshots) -> Published:

@@ -1,7 +1,7 @@
 """EvaluatePolicy: a request becomes targets, a journal the log, estimates an answer.
 
 `sojourn evaluate` gives the same answer over a journal's files as the service, which works it out in a process of its
-own (`apart`): replaying takes minutes of one core, and decisions are not to wait for them.
+own (`upkeep/evaluator.py`): replaying takes minutes of one core, and decisions are not to wait for them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sojourn_server.config import ChoiceSettings
 from sojourn_server.evaluation.estimators import Estimate
 from sojourn_server.evaluation.evaluate import Evaluation, evaluate, model_shares
 from sojourn_server.evaluation.logged import read_log
-from sojourn_server.evaluation.request import changed_settings, check
+from sojourn_server.evaluation.request import ESTIMATES, changed_settings, check
 from sojourn_server.evaluation.targets import Target, controls
 from sojourn_server.journal.journal import Journal
 from sojourn_server.learner.fold import Fold
@@ -22,7 +22,6 @@ from sojourn_server.router import DEFAULT_POLICY
 from sojourn_server.world import World, read_world
 
 LOGGED, ASKED = "as logged", "as asked"
-ESTIMATES = ("score_ips", "score_snips", "score_dr", "cost_usd", "model_value", "one_step_gain")
 Told = Callable[[int], None]
 
 

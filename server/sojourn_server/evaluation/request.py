@@ -6,7 +6,7 @@ The estimators stay out of it: they bring scipy, which a server has no other use
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
 
@@ -17,6 +17,9 @@ from sojourn_server.journal.journal import Journal
 from sojourn_server.router import DEFAULT_POLICY
 from sojourn_server.world import PolicyState, World
 
+Estimated = Literal["score_ips", "score_snips", "score_dr", "cost_usd", "model_value", "one_step_gain"]
+ESTIMATES: tuple[Estimated, ...] = get_args(Estimated)
+"""The estimates of an Evaluation, in the order in which they are shown."""
 _FIELD = "choice_settings_json"
 
 

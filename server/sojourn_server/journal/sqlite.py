@@ -14,12 +14,13 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Collection, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import IO, Any
 
 from sojourn.v1 import journal_pb2
 from sojourn_server.errors import JournalUnavailable, StartRefused
+from sojourn_server.journal.disk import sync_directory
 from sojourn_server.journal.journal import BODY_CODES, EPISODE_BYTES, Appended, episode_key, key_of
 
 Record = journal_pb2.JournalRecord
@@ -192,12 +193,8 @@ class SqliteJournal:
 
     def position(self) -> int:
         """See Journal.position."""
-        with self._reader_lock:
-            try:
-                (newest,) = self._reader.execute("SELECT MAX(position) FROM records").fetchone()
-            except sqlite3.Error as error:
-                raise JournalUnavailable(f"the journal cannot be read: {error}") from error
-        return int(newest or 0)
+        newest = self._select("ORDER BY position DESC LIMIT 1", ())
+        return newest[0].position if newest else 0
 
     def _select(self, condition: str, values: Sequence[Any]) -> list[Record]:
         with self._reader_lock:
@@ -206,6 +203,17 @@ class SqliteJournal:
             except sqlite3.Error as error:
                 raise JournalUnavailable(f"the journal cannot be read: {error}") from error
         return [_record(*row) for row in rows]
+
+    def copy_to(self, path: Path) -> None:
+        """Writes what is committed into a new file, and reads that once. Raises JournalUnavailable, also if damaged."""
+        try:
+            with closing(sqlite3.connect(path)) as copy, self._reader_lock:
+                self._reader.backup(copy)  # all pages in one step: in several, each commit would begin it anew
+                (verdict,) = copy.execute("PRAGMA integrity_check(1)").fetchone()
+        except sqlite3.Error as error:
+            raise JournalUnavailable(f"the journal cannot be copied: {error}") from error
+        if verdict != "ok":
+            raise JournalUnavailable(f"the journal is damaged: {verdict}")
 
     def close(self) -> None:
         """Waits for the group that is being committed, then closes the file and lets go of the lock."""
@@ -266,11 +274,7 @@ def _create(path: Path) -> None:
         _check_schema(path, connection)
     finally:
         connection.close()
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_directory(path.parent)
 
 
 def _check_schema(path: Path, connection: sqlite3.Connection) -> None:

@@ -21,6 +21,7 @@ from google.protobuf.message import DecodeError
 from sojourn.v1 import snapshot_pb2
 from sojourn_server.config import DEFAULTS, LessonSettings
 from sojourn_server.errors import BrokenSnapshot
+from sojourn_server.journal.disk import sync_directory
 from sojourn_server.policy.bandit import PLATFORM, Bandit, token
 
 _MAGIC = b"SOJOURN1"
@@ -120,7 +121,7 @@ class SnapshotStore:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(final)
-        _sync_directory(folder)
+        sync_directory(folder)
         for version in self.versions(snapshot.policy)[self._keep :]:
             self._path(snapshot.policy, version).unlink(missing_ok=True)
 
@@ -145,14 +146,6 @@ class SnapshotStore:
 
     def _path(self, policy: str, version: int) -> Path:
         return self._folder(policy) / f"{version:020d}{_SUFFIX}"
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class Published:

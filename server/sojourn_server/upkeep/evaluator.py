@@ -50,7 +50,7 @@ class Evaluator:
     def _in_another_process(
         self, request: admin_pb2.EvaluatePolicyRequest, context: grpc.ServicerContext
     ) -> admin_pb2.EvaluatePolicyResponse:
-        command = [sys.executable, "-m", "sojourn_server.evaluation"]
+        command = [sys.executable, "-m", "sojourn_server.upkeep.evaluator"]
         place = place_of(self._config).encode()  # not an argument: it may hold a password
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -76,3 +76,7 @@ def _answer(journal: Journal, request: admin_pb2.EvaluatePolicyRequest) -> admin
     from sojourn_server.evaluation.answer import answer
 
     return answer(journal, request)
+
+
+if __name__ == "__main__":
+    serve_one()
