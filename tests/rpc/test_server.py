@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import grpc
 import pytest
@@ -17,6 +18,7 @@ from sojourn.v1 import router_pb2
 from sojourn_server.app import App
 from sojourn_server.config import Config, ServerConfig
 from sojourn_server.errors import StartRefused
+from sojourn_server.rpc.server import LIVENESS
 from sojourn_server.telemetry import Telemetry
 from tests.rpc.wire import Stubs, connected, refusal
 
@@ -31,7 +33,7 @@ def edge(config: Config, **changes: object) -> Config:
     return config.model_copy(update={"server": server})
 
 
-@pytest.mark.parametrize("service", ["", *SERVICES])
+@pytest.mark.parametrize("service", ["", LIVENESS, *SERVICES])
 def test_health_says_serving_for_the_server_and_for_each_service(stubs: Stubs, service: str):
     health = health_pb2_grpc.HealthStub(stubs.channel)
     assert health.Check(health_pb2.HealthCheckRequest(service=service)).status == SERVING
@@ -89,17 +91,25 @@ def slow() -> Iterator[Slow]:
     method.let_go.set()
 
 
+def _until_cancelled(watch: Iterator[health_pb2.HealthCheckResponse]) -> Iterator[health_pb2.HealthCheckResponse]:
+    with suppress(grpc.RpcError):
+        yield from watch
+
+
 def test_a_drain_says_not_serving_finishes_calls_in_flight_and_takes_no_new_ones(config: Config, slow: Slow):
     app = App.open(config, Telemetry.disabled())
     app.add_handler(slow.handler)
     with connected(app.address) as stubs, ThreadPoolExecutor(2) as threads:
-        watch = health_pb2_grpc.HealthStub(stubs.channel).Watch(health_pb2.HealthCheckRequest())
-        assert next(watch).status == SERVING
+        health = health_pb2_grpc.HealthStub(stubs.channel)
+        watch, alive = (health.Watch(health_pb2.HealthCheckRequest(service=name)) for name in ("", LIVENESS))
+        assert next(watch).status == next(alive).status == SERVING
         in_flight = threads.submit(slow.call, stubs.channel)
         assert slow.entered.wait(WAIT_S)
         closing = threads.submit(app.close)
         assert next(watch).status == NOT_SERVING
         watch.cancel()
+        alive.cancel()
+        assert all(answer.status == SERVING for answer in _until_cancelled(alive))
         assert not closing.done()
         with connected(app.address) as late, pytest.raises(grpc.RpcError):  # noqa: PT012 - any of them may be the one
             for i in range(1_000):  # the door closes right after the sign is turned

@@ -20,6 +20,8 @@ from sojourn_server.upkeep.service import AdminService
 
 MAX_MESSAGE_BYTES = 64 * 1024
 Context = grpc.ServicerContext
+LIVENESS = "liveness"
+"""The health service that a drain leaves SERVING: whoever restarts what is dead must not restart what is leaving."""
 _SERVICES = (
     router_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name,
     admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name,
@@ -94,6 +96,7 @@ class RpcServer:
     def start(self) -> None:
         """Serves, and says so to health checks."""
         self._server.start()
+        self._health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
         self._say(health_pb2.HealthCheckResponse.SERVING)
 
     def drain(self) -> None:

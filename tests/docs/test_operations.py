@@ -1,0 +1,49 @@
+"""The runbook knows everything that a router can complain of, and points nowhere else."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from sojourn_server.telemetry import COUNTERS, GAUGES, HISTOGRAM_BOUNDS, Fault
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+RUNBOOK = PAGE.split("\n## Runbook\n")[1]
+
+
+def complaints() -> set[str]:
+    """Events that the server logs as warnings or errors."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "server").rglob("*.py")]
+    return {
+        str(node.args[0].value)
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("warning", "error", "exception")
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id == "log"
+        and isinstance(node.args[0], ast.Constant)
+    }
+
+
+@pytest.mark.parametrize("event", sorted({*get_args(Fault), *complaints()}))
+def test_every_fault_and_every_complaint_in_the_log_has_an_entry(event: str):
+    assert re.search(rf"^### {event}$|`{event}`", RUNBOOK, re.MULTILINE)
+
+
+def test_every_fault_kind_is_alerted_on_and_led_to_its_entry():
+    rows = PAGE.split("\n## What to alert on\n")[1].split("\n## ")[0]
+    assert [kind for kind in get_args(Fault) if f"kind `{kind}`" not in rows] == []
+    entries = set(re.findall(r"^### (\w+)$", RUNBOOK, re.MULTILINE))
+    assert set(re.findall(r"\(#(\w+)\)", rows)) <= entries
+
+
+def test_no_metric_is_made_up():
+    known = {instrument.name for instrument in (*COUNTERS, *GAUGES, *HISTOGRAM_BOUNDS)}
+    assert {name for name in re.findall(r"`(sojourn\.[a-z._]+)`", PAGE) if not name.startswith("sojourn.v1")} <= known
