@@ -28,7 +28,10 @@ from tests.torture.machine import Service
 from tests.torture.power import lose_power
 from tests.torture.service import Server
 
-RESULT = Path(__file__).parents[2] / "benchmarks" / "results" / "trust.json"
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+RESULT = RESULTS / "trust.json"
+ELSEWHERE = {"overload": "overload_p99_ratio", "ope": "ope_coverage", "soak": "soak_growth_mib"}
+"""Figures that other benchmarks find, by the names of their results."""
 Told = Callable[[int], None]
 
 
@@ -127,9 +130,13 @@ def _tell(told: Callable[[int, int], None], of: int, done: int) -> None:
 
 
 def _write(name: str, found: dict[str, Any], place: dict[str, Any]) -> None:
-    """Adds a part's figures to the file, and where they were seen."""
+    """Adds a part's figures to the file, those found elsewhere too, and where they were seen."""
     kept = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     ran = kept.get("ran", {}) | {name: place}
+    for other, figure in ELSEWHERE.items():
+        there = json.loads((RESULTS / f"{other}.json").read_text())
+        kept[figure] = there[figure]
+        ran[other] = {key: there[key] for key in place}
     RESULT.write_text(json.dumps(kept | found | {"ran": ran}, indent=2) + "\n")
     print(json.dumps({name: found}, indent=2))
 
