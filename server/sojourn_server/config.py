@@ -27,6 +27,8 @@ DEFAULTS: dict[str, Any] = tomllib.loads(files("sojourn_server").joinpath("defau
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+MAX_USD = MAX_COST_WEIGHT = 1e6
+"""Of a turn, an episode or a million tokens; score per USD. Sums and products of what is allowed stay finite."""
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
 ModeName = Literal["HEURISTIC", "SHADOW", "LIVE"]
 
@@ -50,8 +52,8 @@ class ModelConfig(Frozen):
 
     name: Name
     model_class: Name
-    input_usd_per_mtok: NonNegative
-    output_usd_per_mtok: NonNegative
+    input_usd_per_mtok: Annotated[float, Field(ge=0, le=MAX_USD)]
+    output_usd_per_mtok: Annotated[float, Field(ge=0, le=MAX_USD)]
     cache: CacheConfig | None = None
     context_length_tokens: Annotated[int, Field(gt=0)] | None = None
     capabilities: tuple[Name, ...] = ()
@@ -70,7 +72,7 @@ class HeuristicSettings(Frozen):
 class ChoiceSettings(Frozen):
     """How a decision is made. Scores are in [0, 1], money in USD; these act from their record on."""
 
-    cost_weight: NonNegative = 1.0
+    cost_weight: Annotated[float, Field(ge=0, le=MAX_COST_WEIGHT)] = 1.0
     friction: NonNegative = 0.01
     utility_range: Positive = 1.0
     floor: Annotated[float, Field(ge=0, le=0.01)] = 0.001

@@ -29,7 +29,8 @@ REQUESTS: dict[str, type[Message]] = {
 }
 NUMBERS = (nan, inf, -inf, -1.0, 0.0, 1e-320, 1e308, 1.5, 2**31 - 1.0)
 TEXTS = ("", "a|b:c", " ", "\n|t x:1", "é" * 40, "x" * 200, "🦙", "default", "gpt-5", "\x00", "code")
-FAULTS = ("UNKNOWN", "UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL")
+FAULTS = ("UNKNOWN", "UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "INNER_FAULT")
+"""Statuses that blame the server, and an answer that owns up to a choice that failed."""
 IN_FLIGHT = 32
 
 
@@ -56,7 +57,7 @@ async def _fuzz(address: str, inputs: int, seed: int, told: Callable[[int], None
 
         async def work() -> None:
             for name, data in source:
-                status, details = await _sent(calls[name], data)
+                status, details = await _sent(name, calls[name], data)
                 statuses[status] += 1
                 if status in FAULTS:
                     faults.append(f"{name} {data.hex()} {status} {details}")
@@ -66,12 +67,13 @@ async def _fuzz(address: str, inputs: int, seed: int, told: Callable[[int], None
     return Fuzzed(statuses.total(), dict(statuses), tuple(faults))
 
 
-async def _sent(call: Any, data: bytes) -> tuple[str, str]:
+async def _sent(name: str, call: Any, data: bytes) -> tuple[str, str]:
     try:
-        await call(data, timeout=30.0)
+        answer = await call(data, timeout=30.0)
     except grpc.aio.AioRpcError as error:
         return error.code().name, error.details() or ""
-    return "OK", ""
+    failed = name == "Decide" and router_pb2.DecideResponse.FromString(answer).reason == types_pb2.REASON_INNER_FAULT
+    return ("INNER_FAULT" if failed else "OK"), ""
 
 
 def _inputs(seed: int, count: int) -> Iterator[tuple[str, bytes]]:

@@ -13,6 +13,7 @@ from math import isfinite
 from sys import float_info
 
 from sojourn.v1 import router_pb2, types_pb2
+from sojourn_server.config import MAX_COST_WEIGHT, MAX_USD
 from sojourn_server.errors import FieldViolation, InvalidField
 
 MAX_NAME_BYTES = 128
@@ -115,7 +116,7 @@ def check_decide(request: router_pb2.DecideRequest) -> None:
     if request.HasField("constraints"):
         _constraints(mistakes, request.constraints)
     if request.HasField("cost_weight"):
-        mistakes.at_least_zero("cost_weight", request.cost_weight)
+        mistakes.at_least_zero("cost_weight", request.cost_weight, most=MAX_COST_WEIGHT)
     if request.HasField("previous_turn"):
         _facts(mistakes, "previous_turn", request.previous_turn)
         if request.turn_index == 0:
@@ -172,8 +173,8 @@ def check_terms(mistakes: Mistakes, field: str, model: types_pb2.Model) -> None:
     """A model's terms: name, class, prices, cache, skills."""
     mistakes.name(f"{field}.name", model.name, required=True)
     mistakes.name(f"{field}.model_class", model.model_class)
-    mistakes.at_least_zero(f"{field}.input_usd_per_mtok", model.input_usd_per_mtok)
-    mistakes.at_least_zero(f"{field}.output_usd_per_mtok", model.output_usd_per_mtok)
+    mistakes.at_least_zero(f"{field}.input_usd_per_mtok", model.input_usd_per_mtok, most=MAX_USD)
+    mistakes.at_least_zero(f"{field}.output_usd_per_mtok", model.output_usd_per_mtok, most=MAX_USD)
     mistakes.optional(
         model.cache, f"{field}.cache.", (("read_multiplier", 1.0), ("write_multiplier", 10.0), ("ttl_ms", None))
     )
@@ -194,7 +195,7 @@ def _facts(mistakes: Mistakes, field: str, facts: types_pb2.TurnFacts) -> None:
     mistakes.name(f"{field}.served_model", facts.served_model)
     mistakes.name(f"{field}.error_code", facts.error_code)
     check_enum(mistakes, f"{field}.error", facts.error, types_pb2.Severity)
-    mistakes.optional(facts, f"{field}.", (("cost_usd", None), ("latency_ms", None)))
+    mistakes.optional(facts, f"{field}.", (("cost_usd", MAX_USD), ("latency_ms", None)))
     if facts.HasField("usage"):
         kinds = ("input_tokens", "cached_read_tokens", "cache_write_tokens", "output_tokens")
         mistakes.optional(facts.usage, f"{field}.usage.", [(kind, MAX_TOKENS) for kind in kinds])
@@ -225,7 +226,7 @@ def check_report_outcome(request: router_pb2.ReportOutcomeRequest) -> None:
     elif not request.status:
         mistakes.add("status", "is required unless a score is given")
     check_enum(mistakes, "status", request.status, types_pb2.OutcomeStatus)
-    mistakes.optional(request, "", (("cost_usd", None),))
+    mistakes.optional(request, "", (("cost_usd", MAX_USD),))
     mistakes.numbers("metrics", request.metrics)
     if request.HasField("last_turn"):
         _facts(mistakes, "last_turn", request.last_turn)

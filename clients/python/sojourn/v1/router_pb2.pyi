@@ -73,7 +73,7 @@ class DecideRequest(google.protobuf.message.Message):
     attempt: builtins.int
     """0 at first; raised when the chosen model could not serve, which denies the models of earlier attempts."""
     cost_weight: builtins.float
-    """Score that one USD is worth, 0 or more. Absent = the policy's."""
+    """Score that one USD is worth, 0 to 1,000,000. Absent = the policy's."""
     assignment_key: builtins.str
     """Unit of the cohort draw, 128 bytes at most, such as a tenant. Absent = the episode. Read at the first turn only."""
     @property
@@ -274,7 +274,7 @@ class ReportOutcomeRequest(google.protobuf.message.Message):
     status: sojourn.v1.types_pb2.OutcomeStatus.ValueType
     """How it ended. Required unless a score is given."""
     cost_usd: builtins.float
-    """What the whole episode cost in USD, 0 or more. Absent = the sum over its turns."""
+    """What the whole episode cost in USD, 0 to 1,000,000. Absent = the sum over its turns."""
     @property
     def metrics(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:
         """Further numbers to keep with the outcome, finite; 64 at most. Never learned."""

@@ -409,9 +409,9 @@ class Model(google.protobuf.message.Message):
     model_class: builtins.str
     """Coarse size that the heuristic's table speaks of: "small", "medium", "large" or a word of your own."""
     input_usd_per_mtok: builtins.float
-    """Price of an input token that is not cached, in USD per million tokens, 0 or more."""
+    """Price of an input token that is not cached, in USD per million tokens, 0 to 1,000,000."""
     output_usd_per_mtok: builtins.float
-    """Price of an output token, in USD per million tokens, 0 or more."""
+    """Price of an output token, in USD per million tokens, 0 to 1,000,000."""
     context_length_tokens: builtins.int
     """Longest prompt plus reply in tokens. Absent = no limit is known."""
     drained: builtins.bool
@@ -594,7 +594,7 @@ class TurnFacts(google.protobuf.message.Message):
     served_model: builtins.str
     """Model that really served the turn, 128 bytes at most. Absent = the chosen one."""
     cost_usd: builtins.float
-    """What the turn cost in USD, 0 or more. Absent = computed from usage and list prices."""
+    """What the turn cost in USD, 0 to 1,000,000. Absent = computed from usage and list prices."""
     latency_ms: builtins.float
     """Time from request to last token in milliseconds, 0 or more. Absent = unknown."""
     error: global___Severity.ValueType
