@@ -77,6 +77,19 @@ class Source:
         found: admin_pb2.UndoReporterResponse = self._call("UndoReporter", request)
         return found.position
 
+    def snapshots(self, policy: str) -> Sequence[admin_pb2.SnapshotSummary]:
+        """The stored versions, newest first."""
+        found: admin_pb2.ListSnapshotsResponse = self._call(
+            "ListSnapshots", admin_pb2.ListSnapshotsRequest(policy=policy)
+        )
+        return found.snapshots
+
+    def roll_back(self, policy: str, version: int) -> int:
+        """Takes a policy back to a version; position of the record."""
+        request = admin_pb2.RollBackPolicyRequest(policy=policy, policy_version=version)
+        found: admin_pb2.RollBackPolicyResponse = self._call("RollBackPolicy", request)
+        return found.position
+
     def evaluate(self, request: admin_pb2.EvaluatePolicyRequest) -> admin_pb2.EvaluatePolicyResponse:
         """Off-policy estimates."""
         found: admin_pb2.EvaluatePolicyResponse = self._call("EvaluatePolicy", request)

@@ -1,0 +1,55 @@
+"""`sojourn snapshots`: what is stored, and the way back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.cli.command import open_app, play, run, run_json
+
+WAIT_S = 20.0
+
+
+def test_a_policy_goes_back_to_a_version_and_forgets_what_came_after(tmp_path: Path):
+    with open_app(tmp_path) as app:
+        play(app.address, "early")
+    with open_app(tmp_path) as app:
+        known = run_json("snapshots", "list", "--address", app.address)
+        version = known[0]["policy_version"]
+        play(app.address, "late")
+        _until(lambda: _episodes(app.address) == 2)
+        result = run("snapshots", "roll-back", version, "--address", app.address)
+        assert result.exit_code == 0, result.output
+        assert f"back at version {version}" in result.stdout
+        _until(lambda: _episodes(app.address) == 1)
+    assert run_json("replay", "--journal", tmp_path)["max_abs_difference"] == 0.0
+
+
+def test_versions_are_listed_newest_first_without_a_router_too(tmp_path: Path):
+    for name in ("a", "b"):
+        with open_app(tmp_path) as app:
+            play(app.address, name)
+    versions = [int(each.get("policy_version", 0)) for each in run_json("snapshots", "list", "--journal", tmp_path)]
+    assert len(versions) >= 2
+    assert versions == sorted(versions, reverse=True)
+    listed = run("snapshots", "list", "--journal", tmp_path).stdout
+    assert listed.index(f"\n{versions[0]}") < listed.index(f"\n{versions[1]}")
+
+
+def test_a_version_ahead_of_the_journal_is_refused(tmp_path: Path):
+    with open_app(tmp_path) as app:
+        result = run("snapshots", "roll-back", 10**9, "--address", app.address)
+    assert (result.exit_code, "ahead" in result.stderr) == (2, True)
+
+
+def _episodes(address: str) -> int:
+    return int(run_json("show", "policy", "--address", address)["statistics"].get("episodes", 0))
+
+
+def _until(done: Callable[[], bool]) -> None:
+    """Waits for the learner."""
+    deadline = time.monotonic() + WAIT_S
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
