@@ -97,7 +97,7 @@ type DecideRequest struct {
 	Candidates []*Candidate `protobuf:"bytes,6,rep,name=candidates,proto3" json:"candidates,omitempty"`
 	// Limits on the choice. Absent = none.
 	Constraints *Constraints `protobuf:"bytes,7,opt,name=constraints,proto3" json:"constraints,omitempty"`
-	// Score that one USD is worth, 0 or more. Absent = the policy's.
+	// Score that one USD is worth, 0 to 1,000,000. Absent = the policy's.
 	CostWeight *float64 `protobuf:"fixed64,8,opt,name=cost_weight,json=costWeight,proto3,oneof" json:"cost_weight,omitempty"`
 	// Facts of the turn before (turn_index - 1), so that one round trip a turn is enough. Absent = unknown.
 	PreviousTurn *TurnFacts `protobuf:"bytes,9,opt,name=previous_turn,json=previousTurn,proto3" json:"previous_turn,omitempty"`
@@ -500,7 +500,7 @@ type ReportOutcomeRequest struct {
 	Score *float64 `protobuf:"fixed64,3,opt,name=score,proto3,oneof" json:"score,omitempty"`
 	// How it ended. Required unless a score is given.
 	Status OutcomeStatus `protobuf:"varint,4,opt,name=status,proto3,enum=sojourn.v1.OutcomeStatus" json:"status,omitempty"`
-	// What the whole episode cost in USD, 0 or more. Absent = the sum over its turns.
+	// What the whole episode cost in USD, 0 to 1,000,000. Absent = the sum over its turns.
 	CostUsd *float64 `protobuf:"fixed64,5,opt,name=cost_usd,json=costUsd,proto3,oneof" json:"cost_usd,omitempty"`
 	// Further numbers to keep with the outcome, finite; 64 at most. Never learned.
 	Metrics map[string]float64 `protobuf:"bytes,6,rep,name=metrics,proto3" json:"metrics,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`

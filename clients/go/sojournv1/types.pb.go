@@ -624,9 +624,9 @@ type Model struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Coarse size that the heuristic's table speaks of: "small", "medium", "large" or a word of your own.
 	ModelClass string `protobuf:"bytes,2,opt,name=model_class,json=modelClass,proto3" json:"model_class,omitempty"`
-	// Price of an input token that is not cached, in USD per million tokens, 0 or more.
+	// Price of an input token that is not cached, in USD per million tokens, 0 to 1,000,000.
 	InputUsdPerMtok float64 `protobuf:"fixed64,3,opt,name=input_usd_per_mtok,json=inputUsdPerMtok,proto3" json:"input_usd_per_mtok,omitempty"`
-	// Price of an output token, in USD per million tokens, 0 or more.
+	// Price of an output token, in USD per million tokens, 0 to 1,000,000.
 	OutputUsdPerMtok float64 `protobuf:"fixed64,4,opt,name=output_usd_per_mtok,json=outputUsdPerMtok,proto3" json:"output_usd_per_mtok,omitempty"`
 	// Terms of its prompt cache. Absent = it has none.
 	Cache *PromptCache `protobuf:"bytes,5,opt,name=cache,proto3" json:"cache,omitempty"`
@@ -961,7 +961,7 @@ type TurnFacts struct {
 	ServedModel string `protobuf:"bytes,1,opt,name=served_model,json=servedModel,proto3" json:"served_model,omitempty"`
 	// Tokens by kind. Absent = unknown.
 	Usage *Usage `protobuf:"bytes,2,opt,name=usage,proto3" json:"usage,omitempty"`
-	// What the turn cost in USD, 0 or more. Absent = computed from usage and list prices.
+	// What the turn cost in USD, 0 to 1,000,000. Absent = computed from usage and list prices.
 	CostUsd *float64 `protobuf:"fixed64,3,opt,name=cost_usd,json=costUsd,proto3,oneof" json:"cost_usd,omitempty"`
 	// Time from request to last token in milliseconds, 0 or more. Absent = unknown.
 	LatencyMs *float64 `protobuf:"fixed64,4,opt,name=latency_ms,json=latencyMs,proto3,oneof" json:"latency_ms,omitempty"`
