@@ -37,6 +37,31 @@ def test_versions_are_listed_newest_first_without_a_router_too(tmp_path: Path):
     assert listed.index(f"\n{versions[0]}") < listed.index(f"\n{versions[1]}")
 
 
+def test_two_versions_are_compared_model_by_model(tmp_path: Path):
+    with open_app(tmp_path) as app:
+        play(app.address, "a")
+    with open_app(tmp_path) as app:
+        for i in range(12):
+            play(app.address, f"b{i}", score=0.0)
+    versions = [int(each.get("policy_version", 0)) for each in run_json("snapshots", "list", "--journal", tmp_path)]
+    pair = ("--journal", tmp_path, versions[-1], versions[0])
+    found = run_json("snapshots", "compare", *pair)
+    assert found["decision_points"] >= 13
+    served = max(found["models"], key=lambda model: model["old_score"] - model["new_score"])
+    assert served["new_score"] < served["old_score"] - 0.01  # twelve failures taught something
+    assert "another favourite" in run("snapshots", "compare", *pair).stdout
+    same = run_json("snapshots", "compare", "--journal", tmp_path, versions[0], versions[0])
+    assert same["favourites_changed"] == 0
+    assert all(model["old_score"] == model["new_score"] for model in same["models"])
+
+
+def test_versions_that_are_not_stored_or_stand_the_wrong_way_round_are_refused(tmp_path: Path):
+    with open_app(tmp_path) as app:
+        play(app.address, "a")
+    assert "stored versions" in run("snapshots", "compare", "--journal", tmp_path, 0, 999).stderr
+    assert "later than" in run("snapshots", "compare", "--journal", tmp_path, 9, 0).stderr
+
+
 def test_a_version_ahead_of_the_journal_is_refused(tmp_path: Path):
     with open_app(tmp_path) as app:
         result = run("snapshots", "roll-back", 10**9, "--address", app.address)

@@ -11,10 +11,10 @@ from math import inf
 from pathlib import Path
 
 from sojourn.v1 import journal_pb2
-from sojourn_server.cli.replay import compare
 from sojourn_server.errors import BrokenSnapshot
 from sojourn_server.journal.sqlite import SqliteJournal
 from sojourn_server.learner.snapshot import SnapshotStore
+from sojourn_server.upkeep.comparison import compare
 
 POLICY = "default"
 TERMINAL_JOINS = ("learned", "no_decisions", "nothing_learnable", "abandoned", "late", "quarantined")

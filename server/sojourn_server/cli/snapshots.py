@@ -1,13 +1,14 @@
-"""`sojourn snapshots`: which versions of a policy are stored, and the way back to one of them."""
+"""`sojourn snapshots`: which versions of a policy are stored, how two of them differ, and the way back to one."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from sojourn_server.cli.output import as_json, console, print_json, table
-from sojourn_server.cli.source import Address, Json, PlaceIfAny, Policy, open_source
+from sojourn_server.cli.output import as_json, console, fail, number, print_json, progress, table
+from sojourn_server.cli.source import Address, Json, Place, PlaceIfAny, Policy, open_source, open_stored
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -19,6 +20,7 @@ def snapshots() -> None:
     \b
     Examples:
       sojourn snapshots list
+      sojourn snapshots compare 118002 120345 --journal sojourn-data
       sojourn snapshots roll-back 120345
     """
 
@@ -37,6 +39,34 @@ def list_stored(
         return
     rows = [(str(s.policy_version), moment(s.created_at_ms), f"{s.size_bytes / 1024:,.0f} KiB") for s in found]
     console().print(table(policy, ("version", "made at", "size"), rows))
+
+
+@app.command()
+def compare(
+    old: Annotated[int, typer.Argument(help="A stored version.", show_default=False)],
+    new: Annotated[int, typer.Argument(help="A later one.", show_default=False)],
+    *,
+    journal: Place = "sojourn-data",
+    policy: Policy = "default",
+    json: Json = False,
+) -> None:
+    """Compare what two versions expect of each model, at the newest 1,000 decision points before the later one."""
+    from sojourn_server.cli.replay import stored_snapshot
+    from sojourn_server.upkeep.comparison import compare_versions
+
+    if old > new:
+        raise fail(f"version {old} is later than {new}", next_step=f"sojourn snapshots compare {new} {old}")
+    with open_stored(journal) as (opened, stored), progress("reading", new) as told:
+        pair = [stored_snapshot(stored, policy, version) for version in (old, new)]
+        found = compare_versions(opened, pair[0], pair[1], told=told)
+    if json:
+        print_json(asdict(found) | {"models": [model._asdict() for model in found.models]})
+        return
+    rows = [(m.model, str(m.decision_points), number(m.old_score), number(m.new_score)) for m in found.models]
+    title = (
+        f"Expected score; another favourite at {found.favourites_changed} of {found.decision_points} decision points"
+    )
+    console().print(table(title, ("model", "points", str(old), str(new)), rows))
 
 
 @app.command("roll-back")
