@@ -6,7 +6,7 @@ VW minimises costs in [0, 1]; `_cost_of_score` and its inverse are the only plac
 Workspace is not thread-safe: whoever shares a `Bandit` holds one lock around each call. Text is compact on purpose:
 only the tool type and, with it, the language (namespace t) are crossed with the candidate (m); all else is a main
 effect (c, e). No client string can break it: names get a letter in front, what is not plain is hashed, numbers are
-clipped to +-8.
+clipped to +-8, and what VW's parser would stumble over is written as 0.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from sojourn.v1 import router_pb2
 from sojourn_server.policy.registry import Model
 
 CLIP = 8.0
+TINY = 1e-30
+"""Smaller numbers are written as 0: VW's parser reads some that no float can hold as infinity (1e-155 is one)."""
 _ERROR_SCALE = 5.0  # rates differ by .1 or .2; features should be of the order of 1
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,48}\Z")
 
@@ -40,9 +42,9 @@ def token(prefix: str, name: str) -> str:
 
 
 def clip(value: float) -> float:
-    """The value within +-8; anything that is not a number becomes 0."""
+    """The value within +-8; what is tiny or not a number becomes 0."""
     if -CLIP <= value <= CLIP:
-        return value
+        return value if abs(value) > TINY else 0.0
     return 0.0 if value != value else CLIP if value > 0 else -CLIP
 
 
@@ -50,7 +52,7 @@ def _numbers(prefix: str, numbers: Mapping[str, float]) -> str:
     """All numbers as one text, in the order of their names."""
     names = tuple(sorted(numbers))
     values = map(numbers.__getitem__, names)
-    return _template(prefix, names) % tuple([v if -CLIP <= v <= CLIP else clip(v) for v in values])
+    return _template(prefix, names) % tuple([v if TINY < v <= CLIP else clip(v) for v in values])
 
 
 @lru_cache(maxsize=1024)
@@ -103,7 +105,7 @@ def action_line(model: Model, features: Mapping[str, float], error_excess: float
     line = _plain_action_line(model.name, model.model_class)
     if features:
         line = f"{line} {_numbers('x', features)}"
-    return f"{line} |e excess:{_ERROR_SCALE * error_excess:.4g}" if error_excess else line
+    return f"{line} |e excess:{clip(_ERROR_SCALE * error_excess):.4g}" if error_excess else line
 
 
 @lru_cache(maxsize=4096)
