@@ -85,7 +85,6 @@ LANGUAGES = {
             tools=("go",),
             build=(("go", "vet", "./..."), ("go", "build", "-o", "build/runner", "./internal/runner")),
             run=("build/runner",),
-            apt=("golang-go",),
         ),
     )
 }
