@@ -35,15 +35,21 @@ def resident_mib(pid: int | str = "self") -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES / 2**20
 
 
+def turn_of(template: bytes, episode_id: str, turn: int) -> router_pb2.DecideRequest:
+    """An episode's turn, of another tool type than the one before."""
+    decide = router_pb2.DecideRequest.FromString(template)
+    decide.episode_id, decide.turn_index = episode_id, turn
+    decide.context.tool_type = TOOL_TYPES[turn % len(TOOL_TYPES)]
+    if turn:
+        decide.previous_turn.error = types_pb2.SEVERITY_NONE
+    return decide
+
+
 def play_episode(app: App, template: bytes, number: int, at_ms: int) -> None:
     """25 decisions, each a scored decision point of a fresh key, and an outcome."""
     episode_id = f"episode-{number}"
     for turn in range(TURNS_PER_EPISODE):
-        decide = router_pb2.DecideRequest.FromString(template)
-        decide.episode_id, decide.turn_index = episode_id, turn
-        decide.context.tool_type = TOOL_TYPES[turn % len(TOOL_TYPES)]
-        if turn:
-            decide.previous_turn.error = types_pb2.SEVERITY_NONE
+        decide = turn_of(template, episode_id, turn)
         check_decide(decide)
         app.router.decide(decide, Call(at_ms + turn))
     outcome = router_pb2.ReportOutcomeRequest(episode_id=episode_id, score=(number % 10) / 10)

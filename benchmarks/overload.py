@@ -205,8 +205,8 @@ def measure(rounds: int, seconds: int) -> dict[str, Any]:
                     before = position()
                     offered = times * SUSTAINABLE * capacity
                     told = stretch(address, probes, per_second=offered, seconds=seconds)
-                    print(row(told, offered, (position() - before) / seconds), file=sys.stderr)
                     pair.append(row(told, offered, (position() - before) / seconds))
+                    print(pair[-1], file=sys.stderr)
                 rows.append(pair)
                 recoveries.append(recovered_s(address, f"after-{done}", pair[0]["decide_p99_ms"]))
                 bar(done + 1, rounds)

@@ -19,9 +19,9 @@ from typing import Any
 import grpc
 
 from benchmarks.arena.progress import progress_bar
-from benchmarks.latency import TOOL_TYPES, TURNS_PER_EPISODE, request, server, where
-from benchmarks.memory import resident_mib
-from sojourn.v1 import router_pb2, router_pb2_grpc, types_pb2
+from benchmarks.latency import TURNS_PER_EPISODE, request, server, where
+from benchmarks.memory import resident_mib, turn_of
+from sojourn.v1 import router_pb2, router_pb2_grpc
 
 RESULT = Path(__file__).parent / "results" / "soak.json"
 CALLERS = 16
@@ -54,18 +54,10 @@ class Callers:
                 await asyncio.sleep(due - time.monotonic())
                 due += self._pause_s
                 started = time.perf_counter()
-                await stub.Decide(self._turn(episode_id, turn), timeout=30.0)
+                await stub.Decide(turn_of(self._template, episode_id, turn), timeout=30.0)
                 self.latencies_ms.append((time.perf_counter() - started) * 1e3)
             outcome = router_pb2.ReportOutcomeRequest(episode_id=episode_id, score=(number % 10) / 10)
             await stub.ReportOutcome(outcome, timeout=30.0)
-
-    def _turn(self, episode_id: str, turn: int) -> router_pb2.DecideRequest:
-        decide = router_pb2.DecideRequest.FromString(self._template)
-        decide.episode_id, decide.turn_index = episode_id, turn
-        decide.context.tool_type = TOOL_TYPES[turn % len(TOOL_TYPES)]
-        if turn:
-            decide.previous_turn.error = types_pb2.SEVERITY_NONE
-        return decide
 
 
 async def watch(pid: int, seconds: float) -> list[float]:

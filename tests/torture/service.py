@@ -19,6 +19,7 @@ from typing import Any
 
 import grpc
 
+from benchmarks.memory import resident_mib
 from sojourn.v1 import router_pb2, router_pb2_grpc, types_pb2
 from tests.torture.disk import Disk
 
@@ -90,8 +91,7 @@ class Server:
     def resident_mib(self) -> float:
         """Memory that it holds; 0 where the system has no /proc."""
         assert self._process is not None
-        statm = Path(f"/proc/{self._process.pid}/statm")
-        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20 if statm.exists() else 0.0
+        return resident_mib(self._process.pid) if Path("/proc").exists() else 0.0
 
     def said(self) -> str:
         """The end of its log."""

@@ -60,7 +60,7 @@ def compare(
         pair = [stored_snapshot(stored, policy, version) for version in (old, new)]
         found = compare_versions(opened, pair[0], pair[1], told=told)
     if json:
-        print_json(asdict(found) | {"models": [model._asdict() for model in found.models]})
+        print_json(asdict(found))
         return
     rows = [(m.model, str(m.decision_points), number(m.old_score), number(m.new_score)) for m in found.models]
     title = (

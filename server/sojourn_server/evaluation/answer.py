@@ -6,12 +6,10 @@ own (`upkeep/evaluator.py`): replaying takes minutes of one core, and decisions 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from sojourn.v1 import admin_pb2
 from sojourn_server.config import ChoiceSettings
 from sojourn_server.evaluation.estimators import Estimate
-from sojourn_server.evaluation.evaluate import Evaluation, evaluate, model_shares
+from sojourn_server.evaluation.evaluate import Evaluation, Told, evaluate, model_shares
 from sojourn_server.evaluation.logged import read_log
 from sojourn_server.evaluation.request import ESTIMATES, changed_settings, check
 from sojourn_server.evaluation.targets import Target, controls
@@ -22,7 +20,6 @@ from sojourn_server.router import DEFAULT_POLICY
 from sojourn_server.world import World, read_world
 
 LOGGED, ASKED = "as logged", "as asked"
-Told = Callable[[int], None]
 
 
 def answer(

@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 from sojourn_server.config import Config, JournalConfig
 from sojourn_server.episodes import Episodes
 from sojourn_server.errors import StartRefused
+from sojourn_server.journal.disk import SECRET, SNAPSHOTS
 from sojourn_server.journal.journal import Journal
 from sojourn_server.journal.memory import MemoryJournal
 from sojourn_server.journal.sqlite import SqliteJournal
@@ -67,7 +68,7 @@ def _alone(config: Config, now_ms: int, made: ExitStack) -> Home:
     kept, keep = config.journal.directory, config.learner.keep_snapshots
     if config.journal.kind == "sqlite":
         journal: Journal = made.enter_context(closing(SqliteJournal.open(kept)))
-        secret, directory = configured_secret(config) or _kept_secret(kept), kept / "snapshots"
+        secret, directory = configured_secret(config) or _kept_secret(kept), kept / SNAPSHOTS
     else:
         journal = made.enter_context(closing(MemoryJournal()))
         secret = configured_secret(config) or secrets.token_bytes(SECRET_BYTES)
@@ -90,7 +91,7 @@ def configured_secret(config: Config) -> bytes:
 
 def _kept_secret(directory: Path) -> bytes:
     """The key beside the journal, made once."""
-    path = directory / "draw.secret"
+    path = directory / SECRET
     if not path.exists():
         part = path.with_suffix(".part")  # renamed when it is whole: half a key must never be read
         part.touch(mode=0o600)
@@ -125,6 +126,6 @@ def open_for_reading(place: str) -> Iterator[tuple[Journal, Snapshots]]:
         opened: tuple[Journal, Snapshots] = open_shared_for_reading(place)
     else:
         directory = Path(place)
-        opened = SqliteJournal.open_read_only(directory), SnapshotStore(directory / "snapshots", keep=1)
+        opened = SqliteJournal.open_read_only(directory), SnapshotStore(directory / SNAPSHOTS, keep=1)
     with closing(opened[0]):
         yield opened

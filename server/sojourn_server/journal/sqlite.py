@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from sojourn.v1 import journal_pb2
 from sojourn_server.errors import JournalUnavailable, StartRefused
-from sojourn_server.journal.disk import sync_directory
+from sojourn_server.journal.disk import JOURNAL, sync_directory
 from sojourn_server.journal.journal import BODY_CODES, EPISODE_BYTES, Appended, episode_key, key_of
 
 Record = journal_pb2.JournalRecord
@@ -81,7 +81,7 @@ class SqliteJournal:
 
         Raises StartRefused if another server holds the journal, or if it cannot be opened.
         """
-        path = directory / "journal.sqlite3"
+        path = directory / JOURNAL
         with ExitStack() as until_open:
             try:
                 directory.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ class SqliteJournal:
     @classmethod
     def open_read_only(cls, directory: Path) -> SqliteJournal:
         """Opens a journal without its lock, also beside its server; appends are refused. Raises StartRefused."""
-        path = directory / "journal.sqlite3"
+        path = directory / JOURNAL
         try:
             return cls(path, None)
         except (OSError, sqlite3.Error) as error:

@@ -26,7 +26,7 @@ from sojourn_server.policy.bandit import PLATFORM, Bandit, token
 
 _MAGIC = b"SOJOURN1"
 _DIGEST_BYTES = 32
-_SUFFIX = ".snapshot"
+SUFFIX = ".snapshot"
 _MOST_PROBE_WORDS = 16
 
 
@@ -134,7 +134,7 @@ class SnapshotStore:
 
     def versions(self, policy: str) -> list[int]:
         """See Snapshots.versions."""
-        return sorted((int(p.stem) for p in self._folder(policy).glob(f"*{_SUFFIX}") if p.stem.isdigit()), reverse=True)
+        return sorted((int(p.stem) for p in self._folder(policy).glob(f"*{SUFFIX}") if p.stem.isdigit()), reverse=True)
 
     def list(self, policy: str) -> Sequence[Stored]:
         """See Snapshots.list."""
@@ -145,7 +145,7 @@ class SnapshotStore:
         return self._directory / token("policy", policy)
 
     def _path(self, policy: str, version: int) -> Path:
-        return self._folder(policy) / f"{version:020d}{_SUFFIX}"
+        return self._folder(policy) / f"{version:020d}{SUFFIX}"
 
 
 class Published:

@@ -13,10 +13,9 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from sojourn_server.errors import JournalUnavailable, StartRefused
-from sojourn_server.journal.disk import sync_directory
+from sojourn_server.journal.disk import JOURNAL, SECRET, SNAPSHOTS, sync_directory
 from sojourn_server.journal.sqlite import SqliteJournal
-
-JOURNAL, SECRET, SNAPSHOTS = "journal.sqlite3", "draw.secret", "snapshots"
+from sojourn_server.learner.snapshot import SUFFIX
 
 
 def back_up(directory: Path, output: Path) -> int:
@@ -47,7 +46,7 @@ def back_up(directory: Path, output: Path) -> int:
 
 
 def _copy_snapshots(directory: Path, part: Path) -> None:
-    for path in sorted((directory / SNAPSHOTS).rglob("*.snapshot")):
+    for path in sorted((directory / SNAPSHOTS).rglob(f"*{SUFFIX}")):
         target = part / path.relative_to(directory)
         target.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):  # the router keeps the newest few only

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import inf, isnan
-from typing import NamedTuple
 
 from sojourn.v1 import journal_pb2, snapshot_pb2
 from sojourn_server.errors import BrokenSnapshot
@@ -46,7 +45,8 @@ class Comparison:
         return self.max_abs_difference == 0.0 and self.counts_equal
 
 
-class Expectation(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Expectation:
     """What two versions expect of a model on average where it could serve: terminal score of the episode."""
 
     model: str
@@ -74,7 +74,6 @@ def compare(
 
     `told` hears how far it is, from 0 to twice the position. Raises BrokenSnapshot, BadLesson.
     """
-
     world = _world_as_of(journal, policy, snapshot.position)
     state = world.policies[policy]
     if snapshot.lesson_digest != state.lesson_digest:
@@ -97,7 +96,6 @@ def compare(
 
 def _world_as_of(journal: Journal, policy: str, version: int) -> World:
     """What administrators had set when the journal stood at a version, or when the policy first appeared after it."""
-
     world, read = World(), 0
     while records := journal.read(read, bodies=ADMINISTRATIVE_BODIES, limit=_PAGE):
         for record in records:
@@ -124,7 +122,8 @@ def _differences(
     pairs = zip(probe(rebuilt.bandit, snapshot.statistics), probe(kept, snapshot.statistics), strict=True)
     yield from (abs(a - b) for a, b in pairs)
     for record in _decision_points(journal, rebuilt.policy, snapshot.position):
-        text = _text(record, rebuilt.world, snapshot.statistics)
+        turn = _turn(record, rebuilt.world)
+        text = lines(turn, turn.offers, snapshot.statistics)
         (scores, turns), (kept_scores, kept_turns) = rebuilt.bandit.predict(*text), kept.predict(*text)
         yield from (abs(a - b) for a, b in zip([*scores, turns], [*kept_scores, kept_turns], strict=True))
         told(snapshot.position + record.position)
@@ -144,25 +143,18 @@ def compare_versions(
     sums: dict[str, tuple[int, float, float]] = {}
     changed = 0
     for record in points:
-        names = [offer.model.name for offer in _turn(record, world).offers]
-        before, now = (bandit.predict(*_text(record, world, counts))[0] for bandit, counts in bandits)
+        turn = _turn(record, world)
+        before, now = (bandit.predict(*lines(turn, turn.offers, counts))[0] for bandit, counts in bandits)
         changed += before.index(max(before)) != now.index(max(now))
-        for name, was, score in zip(names, before, now, strict=True):
-            count, old_sum, new_sum = sums.get(name, (0, 0.0, 0.0))
-            sums[name] = count + 1, old_sum + was, new_sum + score
+        for offer, was, score in zip(turn.offers, before, now, strict=True):
+            count, old_sum, new_sum = sums.get(offer.model.name, (0, 0.0, 0.0))
+            sums[offer.model.name] = count + 1, old_sum + was, new_sum + score
     models = tuple(Expectation(name, n, a / n, b / n) for name, (n, a, b) in sorted(sums.items()))
     return Changes(old.position, new.position, len(points), changed, models)
 
 
 def _turn(record: journal_pb2.JournalRecord, world: World) -> Turn:
     return from_record(record.decision, world.registries[record.decision.inputs.registry_version])
-
-
-def _text(
-    record: journal_pb2.JournalRecord, world: World, statistics: snapshot_pb2.Statistics
-) -> tuple[str, list[str]]:
-    turn = _turn(record, world)
-    return lines(turn, turn.offers, statistics)
 
 
 def _decision_points(journal: Journal, policy: str, until: int) -> Iterator[journal_pb2.JournalRecord]:
