@@ -35,6 +35,7 @@ from sojourn_server.telemetry import Telemetry
 from sojourn_server.traces import DecisionRef
 from sojourn_server.upkeep.administration import Administration
 from sojourn_server.upkeep.evaluator import Evaluator
+from sojourn_server.upkeep.retention import Retention
 from sojourn_server.upkeep.service import AdminService
 
 log = structlog.get_logger(__name__)
@@ -72,6 +73,10 @@ class App:
             router.wakes(learner)
             learner.start()
             made.callback(learner.close)
+            days, fault = config.journal.retention_days, telemetry.metrics.fault
+            retention = Retention(journal, router, days=days, now_ms=now_ms, fault=fault)
+            made.callback(retention.close)
+            retention.start()
             gate = Gate(_tokens(config, telemetry), journal.append)
             pool = WorkPool(config.server.threads, limit=config.server.max_calls_in_flight)
             logs = config.log.decisions

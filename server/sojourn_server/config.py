@@ -165,11 +165,15 @@ class SecurityConfig(Frozen):
 
 
 class JournalConfig(Frozen):
-    """Where the truth lives: SQLite in `directory`, or PostgreSQL (a URL; its search_path is the schema)."""
+    """Where the truth lives: SQLite in `directory`, or PostgreSQL (a URL; its search_path is the schema).
+
+    Features of decisions are erased `retention_days` after their episode ended; None = never.
+    """
 
     kind: Literal["sqlite", "memory", "postgres"] = "sqlite"
     directory: Path = Path("sojourn-data")
     dsn: SecretStr | None = None
+    retention_days: Annotated[int, Field(ge=1)] | None = None
 
 
 class LearnerConfig(Frozen):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from sojourn.v1 import journal_pb2, router_pb2
 from sojourn_server.errors import EpisodeEnded, PayloadConflict, TurnOutOfOrder
@@ -40,7 +41,7 @@ class Episodes:
             if cached is not None:
                 self._cached.move_to_end(key)
                 return cached
-        return fold(self._journal.episode(policy, episode_id), cacheable_share=cacheable_share)
+        return folded(self._journal.episode(policy, episode_id), cacheable_share=cacheable_share)
 
     def put(self, policy: str, episode_id: str, episode: Episode) -> None:
         """Remembers an open episode; an ended one is forgotten, the journal has it."""
@@ -58,6 +59,13 @@ class Episodes:
         """Drops an entry that the journal has moved past."""
         with self._cache_lock:
             self._cached.pop((policy, episode_id), None)
+
+
+def folded(found: Sequence[journal_pb2.JournalRecord], *, cacheable_share: float) -> Episode:
+    """The episode of these records. Raises EpisodeEnded if it was erased: nothing may be added to it."""
+    if any(record.HasField("episode_erased") for record in found):
+        raise EpisodeEnded("the episode has ended, and its records are erased")
+    return fold(found, cacheable_share=cacheable_share)
 
 
 def check_order(request: router_pb2.DecideRequest, episode: Episode) -> None:
@@ -90,7 +98,9 @@ def contradicts(episode: Episode, request: router_pb2.DecideRequest) -> bool:
 
 
 def same_or_conflict(request: router_pb2.DecideRequest, first: journal_pb2.JournalRecord) -> router_pb2.DecideResponse:
-    """The first answer, if the request is the same but for `previous_turn`. Compares values, not bytes."""
+    """The first answer, if the request has the same values but for `previous_turn`. Raises PayloadConflict."""
+    if first.features_erased:
+        raise EpisodeEnded(f"episode {request.episode_id!r} has ended, and the features of its turns are erased")
     if _payload(first.decision.request) != _payload(request):
         raise PayloadConflict(
             f"turn {request.turn_index} (attempt {request.attempt}) of episode {request.episode_id!r} was decided "

@@ -57,6 +57,14 @@ class PayloadConflict(SojournError):
     """The key was used with another payload."""
 
 
+class EpisodeOpen(SojournError):
+    """The episode has no outcome yet."""
+
+
+class LessonsErased(SojournError):
+    """What would be folded anew has no features any more."""
+
+
 class UnknownDecision(SojournError):
     """No decision has this key."""
 

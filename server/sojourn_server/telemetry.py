@@ -37,7 +37,13 @@ from sojourn_server.traces import (
 
 Labels = tuple[str, ...]
 Fault = Literal[
-    "choice_failed", "journal_unavailable", "snapshot_rejected", "policy_unhealthy", "tokens_unreadable", "overloaded"
+    "choice_failed",
+    "journal_unavailable",
+    "snapshot_rejected",
+    "policy_unhealthy",
+    "tokens_unreadable",
+    "overloaded",
+    "retention_failed",
 ]
 
 MAX_SERIES = 1_000  # per instrument; requests may bring models of their own, so names are not bounded

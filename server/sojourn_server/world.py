@@ -23,7 +23,7 @@ from sojourn_server.errors import StartRefused
 from sojourn_server.journal.journal import Journal
 from sojourn_server.policy.registry import Registry
 
-ADMINISTRATIVE_BODIES = frozenset({"settings", "mode", "model_put", "model_removed", "exclusion"})
+ADMINISTRATIVE_BODIES = frozenset({"settings", "mode", "model_put", "model_removed", "exclusion", "base"})
 log = structlog.get_logger(__name__)
 LESSON_FORMAT = 2
 """Raised when the code of the lesson changes what a journal folds to: old snapshots are then rebuilt."""
@@ -47,6 +47,16 @@ class Excluded(NamedTuple):
         return not self.reporter or (record.reporter == self.reporter and record.HasField("outcome"))
 
 
+class Base(NamedTuple):
+    """A state that the fold goes on from: it stands for the journal up to `position`, and lies in another record."""
+
+    position: int
+    recorded_at: int
+    origin: journal_pb2.BaseOrigin.ValueType
+    lesson_digest: str
+    world_position: int
+
+
 @dataclass(frozen=True, slots=True)
 class PolicyState:
     """One policy as administrators have set it. `prior_registry` is the registry as of its settings record.
@@ -62,6 +72,37 @@ class PolicyState:
     mode: types_pb2.Mode.ValueType = types_pb2.MODE_HEURISTIC
     live_share: float = 1.0
     excluded: tuple[Excluded, ...] = ()
+    bases: tuple[Base, ...] = ()
+
+    @property
+    def erased_through(self) -> int:
+        """Up to here no lesson can be folded again: features are erased."""
+        erased = (b.position for b in self.bases if b.origin == journal_pb2.BASE_ORIGIN_RETENTION and self.stands(b))
+        return max(erased, default=0)
+
+    def base(self, until: int) -> Base | None:
+        """Where a fold up to `until` begins, unless with the prior: the newest base that stands."""
+        return max((b for b in self.bases if b.position <= until and self.stands(b)), default=None)
+
+    def begins_at(self, until: int) -> int:
+        """Position of that base; 0 with the prior. Nothing that was made before it is of use."""
+        base = self.base(until)
+        return base.position if base else 0
+
+    def stands(self, base: Base) -> bool:
+        """False if the base was taken back: it knows what a later exclusion leaves out.
+
+        What retention has erased cannot be folded again: there only an exclusion counts that it missed when it was
+        made. An imported base goes only if its own record is left out; nothing that a reporter sent here is in it.
+        """
+        reaching = [e for e in self.excluded if e.after < base.position]
+        match base.origin:
+            case journal_pb2.BASE_ORIGIN_RETENTION:
+                return not any(base.world_position < e.position < base.recorded_at for e in reaching)
+            case journal_pb2.BASE_ORIGIN_IMPORT:
+                return not any(base.position <= e.through and not e.reporter for e in reaching)
+        current = base.lesson_digest == self.lesson_digest
+        return current and not any(base.position < e.position for e in reaching)
 
     def version_floor(self, until: int) -> int:
         """Least version of a fold up to `until`: past every change after which a position means another state."""
@@ -72,8 +113,9 @@ class PolicyState:
         return any(e.covers(record) for e in self.excluded)
 
     def outdates(self, snapshot_position: int) -> bool:
-        """True if a snapshot at this position has learned what was excluded later."""
-        return any(e.after < snapshot_position < e.position for e in self.excluded)
+        """True if a snapshot at this position may have learned what was excluded later, or erased."""
+        behind = any(snapshot_position < base.position for base in self.bases)
+        return behind or any(e.after < snapshot_position < e.position for e in self.excluded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +131,8 @@ class World:
         registries = MappingProxyType({**self.registries, registry.version: registry})
         return replace(self, registry=registry, registries=registries)
 
-    def _with_policy(self, policy: str, state: PolicyState) -> World:
+    def with_policy(self, policy: str, state: PolicyState) -> World:
+        """The world in which this policy stands otherwise."""
         return replace(self, policies=MappingProxyType({**self.policies, policy: state}))
 
 
@@ -104,17 +147,27 @@ def after(world: World, record: journal_pb2.JournalRecord) -> World:
         case "model_removed":
             return world._with_registry(world.registry.without(record.model_removed.name, record.position))
         case "settings":
-            return world._with_policy(record.policy, _after_settings(world, record))
+            return world.with_policy(record.policy, _after_settings(world, record))
         case "mode":
             state = replace(world.policies[record.policy], mode=record.mode.mode, live_share=record.mode.live_share)
-            return world._with_policy(record.policy, state)
+            return world.with_policy(record.policy, state)
         case "exclusion":
             state, exclusion = world.policies[record.policy], record.exclusion
             excluded = Excluded(
                 exclusion.after_position, exclusion.through_position, record.position, exclusion.reporter
             )
-            return world._with_policy(record.policy, replace(state, excluded=(*state.excluded, excluded)))
+            return world.with_policy(record.policy, replace(state, excluded=(*state.excluded, excluded)))
+        case "base":
+            state = world.policies[record.policy]
+            return world.with_policy(record.policy, replace(state, bases=(*state.bases, _base(record))))
     return world
+
+
+def _base(record: journal_pb2.JournalRecord) -> Base:
+    """What is imported has learned elsewhere, so its own position says nothing here."""
+    body, here = record.base, record.position
+    position = here if body.origin == journal_pb2.BASE_ORIGIN_IMPORT else body.snapshot.position
+    return Base(position, here, body.origin, body.snapshot.lesson_digest, body.world_position)
 
 
 def fold(records: Iterable[journal_pb2.JournalRecord], world: World | None = None) -> World:

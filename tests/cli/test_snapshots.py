@@ -6,7 +6,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.cli.command import open_app, play, run, run_json
+from sojourn_server.app import App
+from sojourn_server.config import LessonSettings, PolicyConfig
+from sojourn_server.telemetry import Telemetry
+from tests.cli.command import config_at, open_app, play, run, run_json
 
 WAIT_S = 20.0
 
@@ -78,3 +81,66 @@ def _until(done: Callable[[], bool]) -> None:
     while not done():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_version_goes_to_another_router_and_back_again(tmp_path: Path):
+    file = tmp_path / "good.snapshot"
+    with open_app(tmp_path / "a") as app:
+        for i in range(6):
+            play(app.address, f"a{i}", score=0.0)
+        _until(lambda: _episodes(app.address) == 6)
+        exported = run("snapshots", "export", "-o", file, "--address", app.address)
+        assert exported.exit_code == 0, exported.output
+    assert f"has {file.stat().st_size} bytes" in exported.stdout
+    offline = tmp_path / "offline.snapshot"
+    assert run("snapshots", "export", "-o", offline, "--journal", tmp_path / "a").exit_code == 0
+    assert offline.read_bytes() == file.read_bytes()
+    with open_app(tmp_path / "b") as app:
+        play(app.address, "b0")
+        _until(lambda: _episodes(app.address) == 1)
+        known = run_json("snapshots", "list", "--address", app.address)[0]["policy_version"]
+        result = run("snapshots", "import", file, "--address", app.address)
+        assert result.exit_code == 0, result.output
+        _until(lambda: _episodes(app.address) == 6)
+        play(app.address, "b1")
+        _until(lambda: _episodes(app.address) == 7)
+    with open_app(tmp_path / "b") as app:
+        assert _episodes(app.address) == 7
+        assert run_json("replay", "--journal", tmp_path / "b")["max_abs_difference"] == 0.0
+        assert run("snapshots", "roll-back", known, "--address", app.address).exit_code == 0
+        _until(lambda: _episodes(app.address) == 1)
+    assert run_json("replay", "--journal", tmp_path / "b")["max_abs_difference"] == 0.0
+
+
+def test_a_file_that_is_no_snapshot_of_this_policy_is_refused_with_the_reason(tmp_path: Path):
+    file = tmp_path / "some.snapshot"
+    policies = {"default": PolicyConfig(lesson=LessonSettings(turns_cap=50))}
+    other = config_at(tmp_path / "b").model_copy(update={"policies": policies})
+    with open_app(tmp_path / "a") as app:
+        assert run("snapshots", "export", "-o", file, "--address", app.address).exit_code == 0
+        for data, why in ((b"", "not a snapshot"), (file.read_bytes()[:-9], "SHA-256 does not match")):
+            (tmp_path / "broken").write_bytes(data)
+            result = run("snapshots", "import", tmp_path / "broken", "--address", app.address)
+            assert (result.exit_code, why in result.stderr) == (2, True), result.stderr
+        missing = run("snapshots", "export", 77, "-o", tmp_path / "no", "--address", app.address)
+        assert (missing.exit_code, "no version 77 is stored" in missing.stderr) == (2, True)
+        assert not (tmp_path / "no").exists()
+    with App.open(other, Telemetry.disabled()) as app:
+        result = run("snapshots", "import", file, "--address", app.address)
+        assert (result.exit_code, "other lesson settings or models" in result.stderr) == (2, True), result.stderr
+
+
+def test_an_episode_is_erased_and_nothing_shows_it_any_more(tmp_path: Path):
+    with open_app(tmp_path) as app:
+        play(app.address, "private")
+        play(app.address, "other")
+        result = run("erase", "private", "--address", app.address)
+        assert result.exit_code == 0, result.output
+        assert "records of the episode are erased" in result.stdout
+        gone = run("show", "episode", "private", "--address", app.address)
+        assert (gone.exit_code, "erased" in gone.stderr) == (2, True)
+        assert run("erase", "nobody", "--address", app.address).exit_code == 2
+    lines = run("export", "--journal", tmp_path).stdout
+    assert "private" not in lines
+    assert lines.count("episode_erased") == 4  # three decisions and the outcome
+    assert run_json("replay", "--journal", tmp_path)["max_abs_difference"] == 0.0

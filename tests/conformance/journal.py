@@ -302,6 +302,39 @@ def openings_page_upwards_after_and_downwards_before_a_position(journal: Journal
 # --- Closing ---
 
 
+def what_is_rewritten_keeps_its_place_and_its_key(journal: Journal) -> None:
+    """Other contents are found by the same key, in the same order, and the key stays taken."""
+    for record in (decision("e", model="a"), decision("f"), outcome("e")):
+        put(journal, record, durable=True)
+    changed = journal.get(decision_key("default", "e", 0, 0))
+    assert changed is not None
+    changed.decision.answer.model, changed.features_erased = "b", True
+    journal.rewrite([changed])
+    assert journal.get(decision_key("default", "e", 0, 0)) == changed == journal.read(0, limit=1)[0]
+    assert journal.episode("default", "e")[0] == changed
+    assert positions(journal.openings("default")) == [1, 2]
+    first = put(journal, decision("e", model="c")).first
+    assert first is not None
+    assert first.decision.answer.model == "b"
+
+
+def an_erased_episode_opens_nothing_and_takes_nothing(journal: Journal) -> None:
+    """Its records are read as erased, whatever kind they were of, and no record gets their keys."""
+    for record in (decision("e"), decision("f"), outcome("e")):
+        put(journal, record, durable=True)
+    erased = [
+        Record(position=r.position, policy="default", episode_erased=journal_pb2.EpisodeErasedRecord())
+        for r in journal.episode("default", "e")
+    ]
+    journal.rewrite(erased)
+    assert journal.episode("default", "e") == erased
+    assert positions(journal.openings("default")) == [2]
+    assert positions(journal.read(0, bodies={"decision", "outcome"})) == [2]
+    assert positions(journal.read(0, bodies={"episode_erased"})) == [1, 3]
+    assert put(journal, outcome("e")).first == erased[1]
+    assert journal.position() == 3
+
+
 def a_closed_journal_refuses_records(journal: Journal) -> None:
     """With JournalUnavailable, so that callers fall back; closing twice is no error."""
     put(journal, decision("e"))
@@ -351,6 +384,8 @@ RULES: tuple[Rule, ...] = (
     reading_can_pick_kinds_of_records,
     openings_are_the_first_records_of_episodes,
     openings_page_upwards_after_and_downwards_before_a_position,
+    what_is_rewritten_keeps_its_place_and_its_key,
+    an_erased_episode_opens_nothing_and_takes_nothing,
     a_closed_journal_refuses_records,
     closing_leaves_nobody_waiting,
 )

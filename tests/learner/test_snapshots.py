@@ -69,7 +69,7 @@ BREAKAGES: dict[str, Callable[[bytes], bytes]] = {
     "one bit flipped": flipped,
     "another format": of_another_format,
     "another platform": lambda data: changed(data, platform="vowpalwabbit 8 on vax"),
-    "probes that differ": lambda data: changed(data, probe_digest=b"x" * 32),
+    "probes that differ": lambda data: changed(data, probes=[0.0]),
     "other weights": with_other_weights,
 }
 

@@ -19,7 +19,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
-from sojourn.v1 import router_pb2, types_pb2
+from sojourn.v1 import admin_pb2, router_pb2, types_pb2
 
 CORPUS = Path(__file__).with_name("corpus.txt")
 REQUESTS: dict[str, type[Message]] = {
@@ -27,6 +27,13 @@ REQUESTS: dict[str, type[Message]] = {
     "ReportTurn": router_pb2.ReportTurnRequest,
     "ReportOutcome": router_pb2.ReportOutcomeRequest,
 }
+ADMIN_REQUESTS: dict[str, type[Message]] = {
+    method.name: getattr(admin_pb2, method.input_type.name)
+    for method in admin_pb2.DESCRIPTOR.services_by_name["AdminService"].methods
+    if not method.client_streaming and not method.server_streaming and method.name != "EvaluatePolicy"
+}
+"""What takes a message and is answered in no time."""
+SERVICES = dict.fromkeys(REQUESTS, "RouterService") | dict.fromkeys(ADMIN_REQUESTS, "AdminService")
 NUMBERS = (nan, inf, -inf, -1.0, 0.0, 1e-320, 1e308, 1.5, 2**31 - 1.0)
 TEXTS = ("", "a|b:c", " ", "\n|t x:1", "é" * 40, "x" * 200, "🦙", "default", "gpt-5", "\x00", "code")
 FAULTS = ("UNKNOWN", "UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "INNER_FAULT")
@@ -43,17 +50,23 @@ class Fuzzed:
     faults: tuple[str, ...]
 
 
-def fuzz(address: str, *, inputs: int, seed: int, told: Callable[[int], None] = lambda _: None) -> Fuzzed:
-    """Sends inputs and collects answers. A fault is an answer that blames the server, or none."""
-    return asyncio.run(_fuzz(address, inputs, seed, told))
+def fuzz(
+    address: str, *, inputs: int, seed: int, admin_share: float = 0.0, told: Callable[[int], None] = lambda _: None
+) -> Fuzzed:
+    """Sends inputs, a share of them to AdminService, and collects answers.
+
+    A fault is an answer that blames the server, or none.
+    """
+    return asyncio.run(_fuzz(address, _inputs(seed, inputs, admin_share), told))
 
 
-async def _fuzz(address: str, inputs: int, seed: int, told: Callable[[int], None]) -> Fuzzed:
+async def _fuzz(address: str, source: Iterator[tuple[str, bytes]], told: Callable[[int], None]) -> Fuzzed:
     statuses: Counter[str] = Counter()
     faults: list[str] = []
-    source = _inputs(seed, inputs)
     async with grpc.aio.insecure_channel(address) as channel:
-        calls = {name: channel.unary_unary(f"/sojourn.v1.RouterService/{name}", None, None) for name in REQUESTS}
+        calls = {
+            name: channel.unary_unary(f"/sojourn.v1.{service}/{name}", None, None) for name, service in SERVICES.items()
+        }
 
         async def work() -> None:
             for name, data in source:
@@ -76,14 +89,19 @@ async def _sent(name: str, call: Any, data: bytes) -> tuple[str, str]:
     return ("INNER_FAULT" if failed else "OK"), ""
 
 
-def _inputs(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
+def _inputs(seed: int, count: int, admin_share: float) -> Iterator[tuple[str, bytes]]:
     """(method, message): the corpus first, then what chance makes, about episodes of this seed."""
     random = Random(seed)
     kept = [bytes.fromhex(line) for line in CORPUS.read_text().split()]
     yield from ((name, data) for data in kept for name in REQUESTS)
     for number in range(count - len(kept) * len(REQUESTS)):
-        name = random.choice(list(REQUESTS))
-        message = valid(name, f"episode-{seed}-{number // 8}", number % 8, random)
+        episode_id = f"episode-{seed}-{number // 8}"
+        if admin_share and random.random() < admin_share:
+            name = random.choice(list(ADMIN_REQUESTS))
+            message = asked_by_an_administrator(name, episode_id, random)
+        else:
+            name = random.choice(list(REQUESTS))
+            message = valid(name, episode_id, number % 8, random)
         if random.random() < 0.5:
             disturb(message, random)
             yield name, message.SerializeToString()
@@ -111,11 +129,31 @@ def valid(name: str, episode_id: str, turn: int, random: Random) -> Message:
     )
 
 
+def asked_by_an_administrator(name: str, episode_id: str, random: Random) -> Message:
+    """A message of AdminService whose fields are what they should be."""
+    model = types_pb2.Model(name="fuzz", model_class="small", input_usd_per_mtok=1.0, output_usd_per_mtok=2.0)
+    values = {
+        "name": random.choice(("fuzz", "kimi-k2")),
+        "model": model,
+        "episode_id": episode_id,
+        "mode": random.choice((types_pb2.MODE_LIVE, types_pb2.MODE_SHADOW, types_pb2.MODE_HEURISTIC)),
+        "live_share": random.random(),
+        "policy_version": random.randint(0, 500),
+        "reporter": "nobody",
+        "after_position": random.randint(0, 500),
+        "rebuild": random.random() < 0.5,
+    }
+    kind = ADMIN_REQUESTS[name]
+    return kind(**{field: value for field, value in values.items() if field in kind.DESCRIPTOR.fields_by_name})
+
+
 def disturb(message: Message, random: Random) -> None:
     """Sets a few fields, at any depth, to odd values of their type."""
     for _ in range(random.randint(1, 3)):
         target = message
         while True:
+            if not target.DESCRIPTOR.fields:
+                return
             descriptor: Any = random.choice(target.DESCRIPTOR.fields)
             inner = descriptor.message_type
             if inner is None or inner.GetOptions().map_entry or descriptor.is_repeated or random.random() < 0.1:

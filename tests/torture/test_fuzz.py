@@ -14,6 +14,7 @@ from tests.torture.fuzz import fuzz
 from tests.torture.service import Server
 
 INPUTS = 8_000
+ADMIN_INPUTS = 3_000
 MAY_GROW_MIB = 15
 """By open episodes and by caches; a call that is kept for every message that cannot be parsed comes to 27."""
 
@@ -36,3 +37,16 @@ def test_no_message_crashes_the_server_or_leaves_something_non_finite(tmp_path: 
         assert stubs.admin.GetPolicy(admin_pb2.GetPolicyRequest()).statistics.episodes > 0
     assert server.stop() == 0
     assert audit(server.data, {}).sound
+
+
+@pytest.mark.timeout(180)
+def test_administrators_may_say_what_they_like_too(tmp_path: Path, unused_port: int):
+    """Prices, drains, modes, roll backs, undoing and erasing, amid decisions: all odd, and the fold follows."""
+    server = Server(tmp_path, unused_port)
+    server.start()
+    fuzzed = fuzz(server.address, inputs=ADMIN_INPUTS, seed=4, admin_share=0.3)
+    assert fuzzed.faults == ()
+    assert fuzzed.statuses["OK"] > ADMIN_INPUTS / 20
+    assert server.stop() == 0
+    findings = audit(server.data, {})
+    assert (findings.replay_max_abs_difference, findings.repeated) == (0.0, 0)

@@ -59,6 +59,10 @@ const (
 	ErrorReason_ERROR_REASON_PERMISSION_DENIED ErrorReason = 14
 	// The token has used up its calls for now; RetryInfo says when to try again.
 	ErrorReason_ERROR_REASON_RATE_LIMITED ErrorReason = 15
+	// The episode has no outcome yet. Example: EraseEpisode while it is under way.
+	ErrorReason_ERROR_REASON_EPISODE_OPEN ErrorReason = 16
+	// What would be needed to fold the policy anew is erased. Example: RollBackPolicy to before the last retention.
+	ErrorReason_ERROR_REASON_LESSONS_ERASED ErrorReason = 17
 )
 
 // Enum value maps for ErrorReason.
@@ -80,6 +84,8 @@ var (
 		13: "ERROR_REASON_UNAUTHENTICATED",
 		14: "ERROR_REASON_PERMISSION_DENIED",
 		15: "ERROR_REASON_RATE_LIMITED",
+		16: "ERROR_REASON_EPISODE_OPEN",
+		17: "ERROR_REASON_LESSONS_ERASED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":           0,
@@ -98,6 +104,8 @@ var (
 		"ERROR_REASON_UNAUTHENTICATED":       13,
 		"ERROR_REASON_PERMISSION_DENIED":     14,
 		"ERROR_REASON_RATE_LIMITED":          15,
+		"ERROR_REASON_EPISODE_OPEN":          16,
+		"ERROR_REASON_LESSONS_ERASED":        17,
 	}
 )
 
@@ -133,7 +141,7 @@ var File_sojourn_v1_errors_proto protoreflect.FileDescriptor
 const file_sojourn_v1_errors_proto_rawDesc = "" +
 	"\n" +
 	"\x17sojourn/v1/errors.proto\x12\n" +
-	"sojourn.v1*\xab\x04\n" +
+	"sojourn.v1*\xeb\x04\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_INVALID_FIELD\x10\x01\x12\x1f\n" +
@@ -151,7 +159,9 @@ const file_sojourn_v1_errors_proto_rawDesc = "" +
 	"\x17ERROR_REASON_OVERLOADED\x10\f\x12 \n" +
 	"\x1cERROR_REASON_UNAUTHENTICATED\x10\r\x12\"\n" +
 	"\x1eERROR_REASON_PERMISSION_DENIED\x10\x0e\x12\x1d\n" +
-	"\x19ERROR_REASON_RATE_LIMITED\x10\x0fB\x9e\x01\n" +
+	"\x19ERROR_REASON_RATE_LIMITED\x10\x0f\x12\x1d\n" +
+	"\x19ERROR_REASON_EPISODE_OPEN\x10\x10\x12\x1f\n" +
+	"\x1bERROR_REASON_LESSONS_ERASED\x10\x11B\x9e\x01\n" +
 	"\x0ecom.sojourn.v1B\vErrorsProtoP\x01Z6github.com/sojourn-router/sojourn/clients/go/sojournv1\xa2\x02\x03SXX\xaa\x02\n" +
 	"Sojourn.V1\xca\x02\n" +
 	"Sojourn\\V1\xe2\x02\x16Sojourn\\V1\\GPBMetadata\xea\x02\vSojourn::V1b\x06proto3"

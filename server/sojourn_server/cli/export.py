@@ -6,9 +6,7 @@ Parquet has one row per decision; `decision_rows.COLUMNS` names its columns. A f
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, Annotated
@@ -16,7 +14,7 @@ from typing import IO, Annotated
 import typer
 
 from sojourn.v1 import journal_pb2
-from sojourn_server.cli.output import fail, progress, warn
+from sojourn_server.cli.output import fail, progress, warn, whole_file
 from sojourn_server.cli.source import Address, PlaceIfAny, Source, open_source
 
 Records = Iterator[journal_pb2.JournalRecord]
@@ -55,7 +53,7 @@ def export(
     A journal's directory can be read beside a running router.
     """
     write = _write_lines if format is ExportFormat.JSONL else _parquet_writer(output)
-    with open_source(address, journal) as source, _whole_file(output) as file:
+    with open_source(address, journal) as source, whole_file(output) as file:
         count = write(_shown(source, after), file)
     warn(f"{count} {'records' if format is ExportFormat.JSONL else 'decisions'} written")
 
@@ -66,24 +64,6 @@ def _shown(source: Source, after: int) -> Records:
         for record in source.records(after):
             yield record
             moved_to(record.position)
-
-
-@contextmanager
-def _whole_file(output: Path | None) -> Iterator[IO[bytes]]:
-    """Standard output, or a file that takes its name once it is complete."""
-    if output is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    partial = output.with_name(f"{output.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            yield file
-        partial.replace(output)
-    except OSError as error:
-        raise fail(f"cannot write {output}: {error.strerror or error}") from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _write_lines(records: Records, file: IO[bytes]) -> int:

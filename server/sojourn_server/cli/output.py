@@ -7,9 +7,11 @@ room enough that nothing is cut.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import typer
 from google.protobuf import json_format
@@ -33,6 +35,24 @@ def fail(message: str, *, next_step: str = "", code: int = CANNOT_RUN) -> typer.
 def warn(message: str) -> None:
     """Says something on standard error and goes on."""
     typer.echo(f"sojourn: {message}", err=True)
+
+
+@contextmanager
+def whole_file(output: Path | None) -> Iterator[IO[bytes]]:
+    """Standard output, or a file that takes its name once it is complete."""
+    if output is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    partial = output.with_name(f"{output.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+        partial.replace(output)
+    except OSError as error:
+        raise fail(f"cannot write {output}: {error.strerror or error}") from None
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def console(*, error: bool = False) -> Console:

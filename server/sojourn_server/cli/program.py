@@ -26,6 +26,7 @@ COMMANDS = {
     "savings": "savings:savings",
     "token": "token:token",
     "undo": "undo:undo",
+    "erase": "erase:erase",
     "snapshots": "snapshots:app",
     "backup": "backup:backup",
 }

@@ -1,13 +1,17 @@
-"""`sojourn snapshots`: which versions of a policy are stored, how two of them differ, and the way back to one."""
+"""`sojourn snapshots`: which versions of a policy are stored, how two of them differ, and the way back to one.
+
+A version goes to another router as a file.
+"""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sojourn_server.cli.output import as_json, console, fail, number, print_json, progress, table
+from sojourn_server.cli.output import as_json, console, fail, number, print_json, progress, table, whole_file
 from sojourn_server.cli.source import Address, Json, Place, PlaceIfAny, Policy, open_source, open_stored
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -22,6 +26,8 @@ def snapshots() -> None:
       sojourn snapshots list
       sojourn snapshots compare 118002 120345 --journal sojourn-data
       sojourn snapshots roll-back 120345
+      sojourn snapshots export --address router-a:50051 -o good.snapshot
+      sojourn snapshots import good.snapshot --address router-b:50051
     """
 
 
@@ -80,3 +86,34 @@ def roll_back(
     with open_source(address, None) as source:
         position = source.roll_back(policy, version)
     typer.echo(f"{policy} is back at version {version}, by the record at position {position}.")
+
+
+@app.command("export")
+def export_snapshot(
+    version: Annotated[int | None, typer.Argument(help="A stored version; the newest unless given.")] = None,
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.", metavar="FILE")],
+    policy: Policy = "default",
+    address: Address = None,
+    journal: PlaceIfAny = None,
+) -> None:
+    """Write a stored version to a file: what a policy knows, without any episode."""
+    with open_source(address, journal) as source, whole_file(output) as file:
+        size = file.write(source.snapshot_file(policy, version))
+    typer.echo(f"{output} has {size} bytes.")
+
+
+@app.command("import")
+def import_snapshot(
+    file: Annotated[Path, typer.Argument(help="A file that `sojourn snapshots export` wrote.", exists=True)],
+    *,
+    policy: Policy = "default",
+    address: Address = None,
+) -> None:
+    """Replace all that a policy has learned by an exported version, and learn on from there.
+
+    Both routers need the same lesson settings, prior and models. To take it back, roll back to a version before it.
+    """
+    with open_source(address, None) as source:
+        position = source.import_snapshot(policy, file.read_bytes())
+    typer.echo(f"{policy} goes on from {file}, by the record at position {position}.")

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from sojourn_server.upkeep.service import AdminService
 
 TIMEOUT_S = 10.0
-TAKE_THEIR_TIME = ("ExportJournal", "EvaluatePolicy")
+TAKE_THEIR_TIME = ("ExportJournal", "EvaluatePolicy", "ExportSnapshot", "ImportSnapshot")
+CHUNK_BYTES = 32 * 1024
 
 Address = Annotated[
     str | None, typer.Option(help=f"A running router; {DEFAULT_ADDRESS} unless given.", metavar="HOST:PORT")
@@ -89,6 +90,25 @@ class Source:
         request = admin_pb2.RollBackPolicyRequest(policy=policy, policy_version=version)
         found: admin_pb2.RollBackPolicyResponse = self._call("RollBackPolicy", request)
         return found.position
+
+    def snapshot_file(self, policy: str, version: int | None) -> bytes:
+        """A stored snapshot as a file; None = the newest."""
+        request = admin_pb2.ExportSnapshotRequest(policy=policy, policy_version=version)
+        return b"".join(response.chunk for response in self._call("ExportSnapshot", request))
+
+    def import_snapshot(self, policy: str, file: bytes) -> int:
+        """Goes on from a snapshot's file; position of the record."""
+        pieces = (
+            admin_pb2.ImportSnapshotRequest(policy=policy, chunk=file[start : start + CHUNK_BYTES])
+            for start in range(0, len(file) or 1, CHUNK_BYTES)
+        )
+        found: admin_pb2.ImportSnapshotResponse = self._call("ImportSnapshot", pieces)
+        return found.position
+
+    def erase(self, request: admin_pb2.EraseEpisodeRequest) -> int:
+        """Erases an episode; how many records."""
+        found: admin_pb2.EraseEpisodeResponse = self._call("EraseEpisode", request)
+        return found.records
 
     def evaluate(self, request: admin_pb2.EvaluatePolicyRequest) -> admin_pb2.EvaluatePolicyResponse:
         """Off-policy estimates."""

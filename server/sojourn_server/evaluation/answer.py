@@ -38,7 +38,8 @@ def answer(
         settings = state.settings.choice
         targets = [Target(LOGGED, settings), *_asked(request, settings, journal, world)]
         targets += controls(settings, sorted(world.registry.models), model_shares(log.episodes))
-        found = evaluate(journal, Fold.prior(policy, world), log, targets, told=told)
+        beginning = Fold.begin(policy, world, journal, until=journal.position())
+        found = evaluate(journal, beginning, log, targets, told=told)
         response.evaluations.extend(_message(each) for each in found)
     return response
 
@@ -53,7 +54,11 @@ def _asked(
     weight = changed.cost_weight if changed.cost_weight != settings.cost_weight else None
     knowledge = None
     if request.HasField("policy_version"):
-        fold = Fold.prior(request.policy or DEFAULT_POLICY, world)
+        policy = request.policy or DEFAULT_POLICY
+        untaught = not request.policy_version
+        fold = (
+            Fold.prior(policy, world) if untaught else Fold.begin(policy, world, journal, until=request.policy_version)
+        )
         fold.catch_up(journal, request.policy_version)
         knowledge = Published(fold.position, fold.bandit, fold.counts)
     return [Target(ASKED, changed, cost_weight=weight, knowledge=knowledge)]

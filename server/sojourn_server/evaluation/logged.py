@@ -40,6 +40,7 @@ class Log(NamedTuple):
 def read_log(journal: Journal, policy: str, state: PolicyState) -> Log:
     """All usable episodes of a policy in the order of their ends."""
     episodes, left_out = list[LoggedEpisode](), Counter[str]()
+    begins_at = state.begins_at(journal.position())
     for record in _terminals(journal, policy):
         score = credit.terminal_score(record.outcome.request) if record.HasField("outcome") else None
         if score is None or record.outcome.late or record.outcome.quarantined or state.excludes(record):
@@ -47,7 +48,7 @@ def read_log(journal: Journal, policy: str, state: PolicyState) -> Log:
             continue
         records = [r for r in journal.episode(policy, record.episode_id) if 0 < r.position <= record.position]
         turns = credit.played_turns(records)
-        why = _why_unusable(turns, credit.facts_by_turn(records))
+        why = _why_unusable(turns, credit.facts_by_turn(records), begins_at)
         if why:
             left_out[why] += 1
         else:
@@ -62,9 +63,11 @@ def _terminals(journal: Journal, policy: str) -> Iterator[journal_pb2.JournalRec
         read = records[-1].position
 
 
-def _why_unusable(turns: Sequence[PlayedTurn], facts: dict[int, types_pb2.TurnFacts]) -> str:
+def _why_unusable(turns: Sequence[PlayedTurn], facts: dict[int, types_pb2.TurnFacts], begins_at: int) -> str:
     if not turns:
         return "without decisions"
+    if any(t.decision.answer.policy_version < begins_at for t in turns):
+        return "decided by a version that cannot be rebuilt any more"
     if any(t.decision.inputs.cohort != LEARNED or t.decision.answer.mode != types_pb2.MODE_LIVE for t in turns):
         return "not served by the learned policy"
     if any(not t.decision.learnable for t in turns):

@@ -34,6 +34,10 @@ def check(request: admin_pb2.EvaluatePolicyRequest, world: World, journal: Journ
         raise UnknownSnapshot(
             f"policy_version: {request.policy_version} lies ahead of the journal, which ends at {here}"
         )
+    if 0 < request.policy_version < (begins_at := state.begins_at(here)):
+        raise UnknownSnapshot(
+            f"policy_version: what was known at {request.policy_version} cannot be rebuilt, only from {begins_at} on"
+        )
     changed_settings(state.settings.choice, request.choice_settings_json)
     return state
 

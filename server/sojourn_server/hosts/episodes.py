@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from sojourn_server.episodes import Episodes
+from sojourn_server.episodes import Episodes, folded
 from sojourn_server.hosts.postgres import PostgresJournal
-from sojourn_server.policy.episode import Episode, fold
+from sojourn_server.policy.episode import Episode
 
 
 class SharedEpisodes(Episodes):
@@ -31,7 +31,7 @@ class SharedEpisodes(Episodes):
             return cached
         records = self._shared.episode(policy, episode_id)
         self._remember(key, len(records))
-        return fold(records, cacheable_share=cacheable_share)
+        return folded(records, cacheable_share=cacheable_share)
 
     def put(self, policy: str, episode_id: str, episode: Episode) -> None:
         """See Episodes.put: the episode that was got, and one record more."""

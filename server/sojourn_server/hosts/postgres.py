@@ -41,6 +41,13 @@ FROM {} LEFT JOIN journal ON journal.position = keys.position AND journal.episod
 """
 _FIND = _FOUND.format("unnest($1::bytea[], $2::bytea[]) AS wanted (episode, inside) JOIN keys USING (episode, inside)")
 _FIND_EPISODE = _FOUND.format("keys") + "WHERE keys.episode = $1 ORDER BY keys.position NULLS LAST, keys.arrival"
+_REWRITE = f"""
+UPDATE journal SET body = given.body, record = given.record,
+    opens = CASE WHEN given.body <> {BODY_CODES["episode_erased"]} THEN opens END
+FROM unnest($1::bigint[], $2::smallint[], $3::bytea[]) AS given (position, body, record)
+WHERE journal.position = given.position
+"""
+_READ_ONLY = "the journal is open for reading only"
 _READ = "SELECT position, record FROM journal WHERE position > $1"
 
 
@@ -117,6 +124,7 @@ class PostgresJournal:
         """Takes a database whose schema is there; see `open`."""
         self.database = database
         self._writers: dict[bool, _Writer] = {}
+        self._rewriter = None if read_only else database.lane(synchronous_commit="on")
         if not read_only:
             self._writers = {
                 durable: _Writer(database.lane(synchronous_commit="on" if durable else "off"))
@@ -155,7 +163,7 @@ class PostgresJournal:
     def append(self, record: Record, *, durable: bool = False, placed: bool = False) -> Appended:
         """See Journal.append."""
         if not self._writers:
-            raise JournalUnavailable("the journal is open for reading only")
+            raise JournalUnavailable(_READ_ONLY)
         return self.database.run(self._append(_row(record), durable=durable, placed=placed))
 
     async def _append(self, row: _Row, *, durable: bool, placed: bool) -> Appended:
@@ -177,6 +185,13 @@ class PostgresJournal:
                 return int(rows[0]["position"])
             await asyncio.sleep(_ASK_PLACE_S)
         raise JournalUnavailable("the record is committed, but no leader has given it a place yet")
+
+    def rewrite(self, records: Sequence[Record]) -> None:
+        """See Journal.rewrite. Old row versions go with the next VACUUM."""
+        if not self._rewriter:
+            raise JournalUnavailable(_READ_ONLY)
+        rows = [(r.position, BODY_CODES[r.WhichOneof("body") or ""], r.SerializeToString()) for r in records]
+        self.database.run(self._rewriter.fetch(_REWRITE, *zip(*rows, strict=True)))
 
     def get(self, key: bytes) -> Record | None:
         """See Journal.get."""

@@ -10,7 +10,7 @@ kind, the turn, the attempt); `decision_id` is a decision's key in hexadecimal: 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from struct import Struct
@@ -86,6 +86,12 @@ class Journal(Protocol):
         """Commits a record unless its key is taken.
 
         `durable`: it and all before it survive power loss. `placed`: waits until it has its position.
+        """
+
+    def rewrite(self, records: Sequence[journal_pb2.JournalRecord]) -> None:
+        """Erases: puts other contents in the places of records, by position, durably; keys and places stay.
+
+        An erased record is found by its key and its position, but opens no episode. Raises JournalUnavailable.
         """
 
     def get(self, key: bytes) -> journal_pb2.JournalRecord | None:

@@ -1,10 +1,13 @@
-"""The journal in memory: the public test double. Nothing survives the process."""
+"""The journal in memory: the public test double. Nothing survives the process.
+
+Records are kept serialised, so that a caller's later changes to a message cannot reach them.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from sojourn.v1 import journal_pb2
 from sojourn_server.errors import JournalUnavailable
@@ -14,7 +17,7 @@ Record = journal_pb2.JournalRecord
 
 
 class MemoryJournal:
-    """Keeps serialised records, so that a caller's later changes to a message cannot reach them."""
+    """Keeps records in lists."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -49,6 +52,16 @@ class MemoryJournal:
             positions.append(position)
         return position
 
+    def rewrite(self, records: Sequence[Record]) -> None:
+        """See Journal.rewrite."""
+        with self._lock:
+            for record in records:
+                place = record.position
+                self._records[place - 1] = record.SerializeToString()
+                self._bodies[place - 1] = record.WhichOneof("body") or ""
+                if not record.episode_id:
+                    self._openings[record.policy] = [p for p in self._openings[record.policy] if p != place]
+
     def _at(self, position: int) -> Record:
         record = Record.FromString(self._records[position - 1])
         record.position = position
@@ -77,11 +90,9 @@ class MemoryJournal:
         """See Journal.openings."""
         with self._lock:
             positions = self._openings.get(policy, [])
-            if before is None:
-                chosen = [p for p in positions if p > after][:limit]
-            else:
-                chosen = [p for p in reversed(positions) if after < p < before][:limit]
-            return [self._at(p) for p in chosen]
+            if before is not None:
+                positions = [p for p in reversed(positions) if p < before]
+            return [self._at(p) for p in [p for p in positions if p > after][:limit]]
 
     def position(self) -> int:
         """See Journal.position."""

@@ -8,7 +8,6 @@ synchronous=FULL, which syncs the log and with it everything before. A lock file
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import threading
@@ -20,17 +19,15 @@ from typing import IO, Any
 
 from sojourn.v1 import journal_pb2
 from sojourn_server.errors import JournalUnavailable, StartRefused
-from sojourn_server.journal.disk import JOURNAL, sync_directory
+from sojourn_server.journal.disk import JOURNAL, lock, sync_directory
 from sojourn_server.journal.journal import BODY_CODES, EPISODE_BYTES, Appended, episode_key, key_of
 
 Record = journal_pb2.JournalRecord
 SCHEMA_VERSION = 1
 MAX_GROUP = 512
 CHECKPOINT_PAGES = 16_000
-"""Pages of log (64 MiB) that a commit carries over into the file. All wait for its syncs: at SQLite's 1,000 pages, that
-would be every 350 decisions."""
-PAST_EPISODE = b"\x7f"
-"""Sorts behind the letters that follow an episode's key."""
+"""Pages of log (64 MiB) that a commit carries over, while all wait; SQLite's 1,000 would be every 350 decisions."""
+PAST_EPISODE = b"\x7f"  # sorts behind the letters that follow an episode's key
 _SCHEMA = """
 CREATE TABLE records (
     position INTEGER PRIMARY KEY,
@@ -46,6 +43,8 @@ _INSERT = """
 INSERT OR IGNORE INTO records (position, body, key, opens, record)
 VALUES (?1, ?2, ?3, CASE WHEN NOT EXISTS (SELECT 1 FROM records WHERE key >= ?4 AND key < ?5) THEN ?6 END, ?7)
 """
+_REWRITE = "UPDATE records SET body = ?1, record = ?2, opens = CASE WHEN ?3 THEN opens END WHERE position = ?4"
+_CLOSED = "the journal is closed, or open for reading only"
 
 
 class _Pending:
@@ -85,7 +84,7 @@ class SqliteJournal:
         with ExitStack() as until_open:
             try:
                 directory.mkdir(parents=True, exist_ok=True)
-                lock_file = until_open.enter_context(_lock(directory))
+                lock_file = until_open.enter_context(lock(directory))
                 _create(path)
                 journal = cls(path, lock_file)
             except (OSError, sqlite3.Error) as error:
@@ -109,7 +108,7 @@ class SqliteJournal:
         self._queue.append(pending)
         with self._writing:
             if self._closed:
-                raise JournalUnavailable("the journal is closed, or open for reading only")
+                raise JournalUnavailable(_CLOSED)
             while pending.outcome is None:
                 self._commit([self._queue.popleft() for _ in range(min(len(self._queue), MAX_GROUP))])
         if isinstance(pending.outcome, Appended):
@@ -162,10 +161,27 @@ class SqliteJournal:
         except (sqlite3.Error, JournalUnavailable):
             self._connection.close()
 
+    def rewrite(self, records: Sequence[Record]) -> None:
+        """See Journal.rewrite. The bytes leave the file's free space and the log as well."""
+        rows = [
+            (BODY_CODES[r.WhichOneof("body") or ""], r.SerializeToString(), bool(r.episode_id), r.position)
+            for r in records
+        ]
+        with self._writing:
+            if self._closed:
+                raise JournalUnavailable(_CLOSED)
+            try:
+                with self._connection as connection:
+                    connection.execute("BEGIN IMMEDIATE")
+                    connection.executemany(_REWRITE, rows)
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            except sqlite3.Error as error:
+                self._undo()
+                raise JournalUnavailable(f"the journal cannot be written: {error}") from error
+
     def get(self, key: bytes) -> Record | None:
         """See Journal.get."""
-        found = self._select("WHERE key = ?", (key,))
-        return found[0] if found else None
+        return next(iter(self._select("WHERE key = ?", (key,))), None)
 
     def episode(self, policy: str, episode_id: str) -> list[Record]:
         """See Journal.episode."""
@@ -251,6 +267,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("PRAGMA secure_delete=ON")  # what is rewritten is overwritten
     connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
     return connection
 
@@ -266,14 +283,11 @@ def _connect_for_reading(path: Path) -> sqlite3.Connection:
 
 def _create(path: Path) -> None:
     """Makes the schema if the file is new; the directory is synced so that the file itself survives power loss."""
-    connection = _connect(path)
-    try:
+    with closing(_connect(path)) as connection:
         if connection.execute("PRAGMA user_version").fetchone() == (0,):
             connection.execute("PRAGMA synchronous=FULL")
             connection.executescript(f"BEGIN;{_SCHEMA};PRAGMA user_version={SCHEMA_VERSION};COMMIT;")
         _check_schema(path, connection)
-    finally:
-        connection.close()
     sync_directory(path.parent)
 
 
@@ -284,15 +298,3 @@ def _check_schema(path: Path, connection: sqlite3.Connection) -> None:
             f"the journal {path} has schema version {version}, this release reads {SCHEMA_VERSION}: "
             "start the release that wrote it, or point journal.directory elsewhere"
         )
-
-
-def _lock(directory: Path) -> IO[str]:
-    lock_file = (directory / "lock").open("a+", encoding="utf-8")
-    try:
-        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        lock_file.close()
-        raise StartRefused(
-            f"another server holds the journal in {directory}; stop it, or point journal.directory elsewhere"
-        ) from error
-    return lock_file

@@ -10,13 +10,15 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import NamedTuple
 
+import structlog
+
 from sojourn.v1 import journal_pb2, snapshot_pb2
-from sojourn_server.errors import JournalUnavailable
+from sojourn_server.errors import BrokenSnapshot, JournalUnavailable
 from sojourn_server.journal.journal import Journal
 from sojourn_server.learner import credit, statistics
 from sojourn_server.learner.credit import Lesson, PlayedTurn
 from sojourn_server.learner.prior import teach_prior
-from sojourn_server.learner.snapshot import open_bandit, probe, probe_digest
+from sojourn_server.learner.snapshot import open_bandit, probe
 from sojourn_server.policy.bandit import PLATFORM, SCORE_HIGH, SCORE_LOW, Bandit
 from sojourn_server.policy.decision import exclusions
 from sojourn_server.policy.learned import lines
@@ -26,6 +28,7 @@ from sojourn_server.world import PolicyState, World
 
 TERMINAL_BODIES = frozenset({"outcome", "episode_expired"})
 _READ_RECORDS = 500
+log = structlog.get_logger(__name__)
 NOT_FINITE = "predictions are not finite after it"
 
 
@@ -76,6 +79,27 @@ class Fold:
         bandit = open_bandit(snapshot, world.policies[snapshot.policy].settings.lesson)
         return cls(snapshot.policy, world, bandit, counts=_copy(snapshot.statistics), position=snapshot.position)
 
+    @classmethod
+    def begin(cls, policy: str, world: World, journal: Journal, *, until: int) -> Fold:
+        """The fold of the newest base up to `until`; without one, of an empty journal.
+
+        A base that cannot be opened, or is of another lesson, leaves the prior in its place, and the log says so.
+        """
+        state = world.policies[policy]
+        base, fold = state.base(until), cls.prior(policy, world)
+        if base is None:
+            return fold
+        fold.position = base.position
+        try:
+            if base.lesson_digest != state.lesson_digest:
+                raise BrokenSnapshot("made under another lesson")
+            [record] = journal.read(base.recorded_at - 1, bodies={"base"}, limit=1)
+            fold.bandit = open_bandit(record.base.snapshot, state.settings.lesson, of_any_platform=True)
+            fold.counts = record.base.snapshot.statistics
+        except BrokenSnapshot as error:
+            log.error("base_rejected", policy=policy, position=base.position, error=str(error))
+        return fold
+
     @property
     def state(self) -> PolicyState:
         """The policy as administrators have set it."""
@@ -95,7 +119,7 @@ class Fold:
             score_regressor=score,
             turns_regressor=turns,
             statistics=self.counts,
-            probe_digest=probe_digest(values),
+            probes=values,
             created_at_ms=created_at_ms,
         )
 

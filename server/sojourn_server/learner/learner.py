@@ -135,6 +135,8 @@ class Learner:
             before = self._world.policies.get(policy)
             if before is None or (state.lesson_digest, state.excluded) != (before.lesson_digest, before.excluded):
                 self._stale.add(policy)
+            elif policy in self._folds and self._folds[policy].position < state.begins_at(world.position):
+                self._stale.add(policy)  # a snapshot was imported
         self._world = world
         for policy_fold in self._folds.values():
             policy_fold.world = world
@@ -183,11 +185,12 @@ class Learner:
         self._stale.discard(policy)
 
     def _caught_up(self, policy: str) -> Fold | None:
-        """The newest sound snapshot, else the prior, and all records since; None if an offender was left out."""
+        """The newest sound snapshot, else base or prior, and all records since; None if an offender was left out."""
         until = max(self._read, self._world.position)
-        restored = self._newest_sound(policy, until) or Fold.prior(policy, self._world)
+        journal = self._place.journal
+        restored = self._newest_sound(policy, until) or Fold.begin(policy, self._world, journal, until=until)
         try:
-            restored.catch_up(self._place.journal, until)
+            restored.catch_up(journal, until)
         except BadLesson as error:
             self._exclude(policy, error)
             return None
@@ -207,7 +210,7 @@ class Learner:
             except BrokenSnapshot as error:
                 self._audience.survived("snapshot_rejected")
                 log.error("snapshot_rejected", policy=policy, version=version, error=str(error))
-        log.info("policy_starts_from_prior", policy=policy)
+        log.info("policy_starts_from_base" if state.base(until) else "policy_starts_from_prior", policy=policy)
         return None
 
     def _publish_all(self) -> None:

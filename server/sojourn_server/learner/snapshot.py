@@ -1,7 +1,7 @@
 """Snapshots on disk: temp file, fsync, rename, directory fsync; a SHA-256 in front, the newest few kept.
 
 Vowpal Wabbit loads damaged files silently, so nothing is trusted that has not passed the digest, the platform check and
-the probes: predictions of both regressors on texts made from the snapshot's own words must hash to the stored digest.
+the probes: predictions of both regressors on texts made from the snapshot's own words must be the recorded ones.
 Deciders see copies made through a snapshot (`Published`), swapped by one assignment.
 """
 
@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from struct import pack
 from typing import NamedTuple, Protocol
 
 from google.protobuf.message import DecodeError
@@ -28,6 +28,8 @@ _MAGIC = b"SOJOURN1"
 _DIGEST_BYTES = 32
 SUFFIX = ".snapshot"
 _MOST_PROBE_WORDS = 16
+OTHER_PLATFORM_TOLERANCE = 1e-3
+"""How far probes may move with another processor or version of Vowpal Wabbit, in score units and turns."""
 
 
 class Stored(NamedTuple):
@@ -50,19 +52,22 @@ def probe(bandit: Bandit, statistics: snapshot_pb2.Statistics) -> list[float]:
     return values
 
 
-def probe_digest(values: Sequence[float]) -> bytes:
-    """SHA-256 over the exact bits of the predictions."""
-    return sha256(pack(f"<{len(values)}d", *values)).digest()
+def open_bandit(snapshot: snapshot_pb2.Snapshot, lesson: LessonSettings, *, of_any_platform: bool = False) -> Bandit:
+    """The bandit of a snapshot. Raises BrokenSnapshot if it does not predict what it did when it was made.
 
-
-def open_bandit(snapshot: snapshot_pb2.Snapshot, lesson: LessonSettings) -> Bandit:
-    """The bandit of a snapshot. Raises BrokenSnapshot if it does not predict what it did when it was made."""
-    if snapshot.platform != PLATFORM:
+    One of another platform will do only where nothing else can be had, and may differ by a tolerance.
+    """
+    at_home = snapshot.platform == PLATFORM
+    if not at_home and not of_any_platform:
         raise BrokenSnapshot(f"made by {snapshot.platform}, this is {PLATFORM}")
-    bandit = Bandit.from_bytes(
-        snapshot.score_regressor, snapshot.turns_regressor, options=lesson.vw_options, turns_cap=lesson.turns_cap
-    )
-    if probe_digest(probe(bandit, snapshot.statistics)) != snapshot.probe_digest:
+    tolerance = 0.0 if at_home else OTHER_PLATFORM_TOLERANCE
+    regressors = snapshot.score_regressor, snapshot.turns_regressor
+    try:
+        bandit = Bandit.from_bytes(*regressors, options=lesson.vw_options, turns_cap=lesson.turns_cap)
+    except RuntimeError as error:  # Vowpal Wabbit's only one
+        raise BrokenSnapshot(f"Vowpal Wabbit cannot read it: {error}") from error
+    now, then = probe(bandit, snapshot.statistics), snapshot.probes
+    if len(now) != len(then) or not all(abs(a - b) <= tolerance for a, b in zip(now, then, strict=True)):
         raise BrokenSnapshot("its probe predictions differ from the recorded ones")
     return bandit
 
@@ -138,8 +143,12 @@ class SnapshotStore:
 
     def list(self, policy: str) -> Sequence[Stored]:
         """See Snapshots.list."""
-        stats = ((v, self._path(policy, v).stat()) for v in self.versions(policy))
-        return [Stored(version, s.st_size, s.st_mtime_ns // 1_000_000) for version, s in stats]
+        found = []
+        for version in self.versions(policy):
+            with suppress(FileNotFoundError):  # a newer one has come meanwhile
+                stat = self._path(policy, version).stat()
+                found.append(Stored(version, stat.st_size, stat.st_mtime_ns // 1_000_000))
+        return found
 
     def _folder(self, policy: str) -> Path:
         return self._directory / token("policy", policy)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
+from itertools import chain
 from typing import Any, NoReturn
 
 import grpc
@@ -20,9 +21,11 @@ from grpc_status import rpc_status
 from sojourn.v1 import router_pb2
 from sojourn_server.errors import (
     EpisodeEnded,
+    EpisodeOpen,
     FieldViolation,
     InvalidField,
     JournalUnavailable,
+    LessonsErased,
     NoEligibleCandidate,
     Overloaded,
     PayloadConflict,
@@ -67,6 +70,8 @@ CODES: dict[type[SojournError], grpc.StatusCode] = {
     NoEligibleCandidate: grpc.StatusCode.FAILED_PRECONDITION,
     TurnOutOfOrder: grpc.StatusCode.FAILED_PRECONDITION,
     EpisodeEnded: grpc.StatusCode.FAILED_PRECONDITION,
+    EpisodeOpen: grpc.StatusCode.FAILED_PRECONDITION,
+    LessonsErased: grpc.StatusCode.FAILED_PRECONDITION,
     PayloadConflict: grpc.StatusCode.ALREADY_EXISTS,
     JournalUnavailable: grpc.StatusCode.UNAVAILABLE,
     Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
@@ -166,6 +171,9 @@ class Edge(grpc.ServerInterceptor):  # type: ignore[type-arg]  # generic in its 
         if handler.unary_stream is not None:
             stream = self._stream(rpc, handler.unary_stream, parse)
             return grpc.unary_stream_rpc_method_handler(stream, response_serializer=serializer)
+        if handler.stream_unary is not None:
+            upload = self._upload(rpc, handler.stream_unary, parse)
+            return grpc.stream_unary_rpc_method_handler(upload, response_serializer=serializer)
         unary = self._unary(rpc, handler.unary_unary, parse)
         return grpc.unary_unary_rpc_method_handler(unary, response_serializer=serializer)
 
@@ -204,6 +212,22 @@ class Edge(grpc.ServerInterceptor):  # type: ignore[type-arg]  # generic in its 
                 raise
             except Exception as error:  # noqa: BLE001 - as above
                 self._refuse(rpc, error, trace, context)
+
+        return serve
+
+    def _upload(self, rpc: str, behavior: Behavior, parse: Parse) -> Behavior:
+        """The first message says whose the upload is; the others are read as the method asks for them."""
+
+        def serve(pieces: Iterator[bytes], context: grpc.ServicerContext) -> Any:
+            requests = (parse(data) for data in pieces)
+
+            def first(_: bytes) -> Any:
+                for request in requests:
+                    return request
+                raise InvalidField([FieldViolation("request", "at least one message of this method")])
+
+            unary = self._unary(rpc, lambda one, _: behavior(chain([one], requests), context), first)
+            return unary(b"", context)
 
         return serve
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isnan
 
 from sojourn.v1 import journal_pb2, snapshot_pb2
@@ -95,20 +95,26 @@ def compare(
 
 
 def _world_as_of(journal: Journal, policy: str, version: int) -> World:
-    """What administrators had set when the journal stood at a version, or when the policy first appeared after it."""
-    world, read = World(), 0
+    """What administrators had set when the journal stood at a version, or when the policy first appeared after it.
+
+    But for the bases: what was erased since is not there any more.
+    """
+    world, now, read = World(), World(), 0
     while records := journal.read(read, bodies=ADMINISTRATIVE_BODIES, limit=_PAGE):
         for record in records:
-            if record.position > version and policy in world.policies:
-                return world
-            world, read = after(world, record), record.position
+            now, read = after(now, record), record.position
+            if record.position <= version or policy not in world.policies:
+                world = now
     if policy not in world.policies:
         raise BrokenSnapshot("its policy is not in the journal: do both belong together?")
-    return world
+    begins_at = now.policies[policy].begins_at(read)
+    if version < begins_at:
+        raise BrokenSnapshot(f"replay is exact from version {begins_at} on, where the newest base lies")
+    return world.with_policy(policy, replace(world.policies[policy], bases=now.policies[policy].bases))
 
 
 def _rebuilt(journal: Journal, world: World, policy: str, version: int, *, told: Told) -> Fold:
-    fold = Fold.prior(policy, world)
+    fold = Fold.begin(policy, world, journal, until=version)
     for until in (*range(0, version, _PAGE), version):
         fold.catch_up(journal, until)
         told(until)
@@ -164,5 +170,5 @@ def _decision_points(journal: Journal, policy: str, until: int) -> Iterator[jour
             read = record.position
             if read > until:
                 return
-            if record.policy == policy and record.decision.answer.decision_point:
+            if record.policy == policy and record.decision.answer.decision_point and not record.features_erased:
                 yield record

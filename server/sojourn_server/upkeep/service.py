@@ -19,6 +19,8 @@ from sojourn_server.upkeep.administration import Administration
 
 Context = grpc.ServicerContext
 Evaluate = Callable[[admin.EvaluatePolicyRequest, Context], admin.EvaluatePolicyResponse]
+CHUNK_BYTES = 32 * 1024
+MAX_SNAPSHOT_BYTES = 256 * 1024 * 1024
 _PAGE_TOKEN = re.compile(r"[0-9]{1,18}\Z")
 
 
@@ -80,6 +82,31 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     def UndoReporter(self, request: admin.UndoReporterRequest, context: Context) -> admin.UndoReporterResponse:
         _check_undo(request)
         return admin.UndoReporterResponse(position=self._administration.undo_reporter(request, current_call()))
+
+    def ExportSnapshot(
+        self, request: admin.ExportSnapshotRequest, context: Context
+    ) -> Iterator[admin.ExportSnapshotResponse]:
+        _check_names(policy=request.policy)
+        version = request.policy_version if request.HasField("policy_version") else None
+        file = self._administration.snapshot_file(request.policy, version)
+        for start in range(0, len(file), CHUNK_BYTES):
+            yield admin.ExportSnapshotResponse(chunk=file[start : start + CHUNK_BYTES])
+
+    def ImportSnapshot(
+        self, requests: Iterator[admin.ImportSnapshotRequest], context: Context
+    ) -> admin.ImportSnapshotResponse:
+        first = next(requests)
+        _check_names(policy=first.policy)
+        file = bytearray(first.chunk)
+        for request in requests:
+            file += request.chunk
+            _check_size(file)
+        position = self._administration.import_snapshot(first.policy, bytes(file), current_call())
+        return admin.ImportSnapshotResponse(position=position)
+
+    def EraseEpisode(self, request: admin.EraseEpisodeRequest, context: Context) -> admin.EraseEpisodeResponse:
+        _check_names(policy=request.policy, episode_id=request.episode_id)
+        return admin.EraseEpisodeResponse(records=self._administration.erase_episode(request, current_call()))
 
     def GetEpisode(self, request: admin.GetEpisodeRequest, context: Context) -> admin.GetEpisodeResponse:
         _check_names(policy=request.policy, episode_id=request.episode_id)
@@ -152,6 +179,14 @@ def _check_undo(request: admin.UndoReporterRequest) -> None:
     mistakes.name("reporter", request.reporter, required=True)
     mistakes.name("because", request.because)
     mistakes.at_least_zero("after_position", request.after_position)
+    mistakes.settle()
+
+
+def _check_size(file: bytearray) -> None:
+    """Raises InvalidField if the file is larger than any snapshot should be."""
+    mistakes = Mistakes()
+    if len(file) > MAX_SNAPSHOT_BYTES:
+        mistakes.add("chunk", f"all together must have at most {MAX_SNAPSHOT_BYTES} bytes")
     mistakes.settle()
 
 

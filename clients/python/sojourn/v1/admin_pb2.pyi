@@ -452,6 +452,134 @@ class UndoReporterResponse(google.protobuf.message.Message):
 global___UndoReporterResponse = UndoReporterResponse
 
 @typing.final
+class ExportSnapshotRequest(google.protobuf.message.Message):
+    """Names a stored snapshot."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: builtins.int
+    POLICY_VERSION_FIELD_NUMBER: builtins.int
+    policy: builtins.str
+    """The policy. Absent = "default"."""
+    policy_version: builtins.int
+    """Its version. Absent = the newest."""
+    def __init__(
+        self,
+        *,
+        policy: builtins.str = ...,
+        policy_version: builtins.int | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_policy_version", b"_policy_version", "policy_version", b"policy_version"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_policy_version", b"_policy_version", "policy", b"policy", "policy_version", b"policy_version"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_policy_version", b"_policy_version"]) -> typing.Literal["policy_version"] | None: ...
+
+global___ExportSnapshotRequest = ExportSnapshotRequest
+
+@typing.final
+class ExportSnapshotResponse(google.protobuf.message.Message):
+    """A piece of the file."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CHUNK_FIELD_NUMBER: builtins.int
+    chunk: builtins.bytes
+    """The next bytes."""
+    def __init__(
+        self,
+        *,
+        chunk: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["chunk", b"chunk"]) -> None: ...
+
+global___ExportSnapshotResponse = ExportSnapshotResponse
+
+@typing.final
+class ImportSnapshotRequest(google.protobuf.message.Message):
+    """A piece of a snapshot's file."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: builtins.int
+    CHUNK_FIELD_NUMBER: builtins.int
+    policy: builtins.str
+    """The policy that is to know what the snapshot knows; it may have had another name. Absent = "default". Counts in the
+    first message.
+    """
+    chunk: builtins.bytes
+    """The next bytes, at most 32 KiB."""
+    def __init__(
+        self,
+        *,
+        policy: builtins.str = ...,
+        chunk: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["chunk", b"chunk", "policy", b"policy"]) -> None: ...
+
+global___ImportSnapshotRequest = ImportSnapshotRequest
+
+@typing.final
+class ImportSnapshotResponse(google.protobuf.message.Message):
+    """The snapshot was stored; the learner goes on from it at once."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    POSITION_FIELD_NUMBER: builtins.int
+    position: builtins.int
+    """Position of its record, and the version that stands for it."""
+    def __init__(
+        self,
+        *,
+        position: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["position", b"position"]) -> None: ...
+
+global___ImportSnapshotResponse = ImportSnapshotResponse
+
+@typing.final
+class EraseEpisodeRequest(google.protobuf.message.Message):
+    """Names an episode that is to be erased."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: builtins.int
+    EPISODE_ID_FIELD_NUMBER: builtins.int
+    REBUILD_FIELD_NUMBER: builtins.int
+    policy: builtins.str
+    """The policy. Absent = "default"."""
+    episode_id: builtins.str
+    """The episode. Required."""
+    rebuild: builtins.bool
+    """True to fold the policy anew without it. Otherwise what it taught stays in the weights."""
+    def __init__(
+        self,
+        *,
+        policy: builtins.str = ...,
+        episode_id: builtins.str = ...,
+        rebuild: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["episode_id", b"episode_id", "policy", b"policy", "rebuild", b"rebuild"]) -> None: ...
+
+global___EraseEpisodeRequest = EraseEpisodeRequest
+
+@typing.final
+class EraseEpisodeResponse(google.protobuf.message.Message):
+    """The episode is erased."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: builtins.int
+    records: builtins.int
+    """Records that were erased."""
+    def __init__(
+        self,
+        *,
+        records: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["records", b"records"]) -> None: ...
+
+global___EraseEpisodeResponse = EraseEpisodeResponse
+
+@typing.final
 class GetEpisodeRequest(google.protobuf.message.Message):
     """Names an episode."""
 

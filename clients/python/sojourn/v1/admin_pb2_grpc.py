@@ -85,10 +85,25 @@ class AdminServiceStub(object):
                 request_serializer=sojourn_dot_v1_dot_admin__pb2.UndoReporterRequest.SerializeToString,
                 response_deserializer=sojourn_dot_v1_dot_admin__pb2.UndoReporterResponse.FromString,
                 _registered_method=True)
+        self.ExportSnapshot = channel.unary_stream(
+                '/sojourn.v1.AdminService/ExportSnapshot',
+                request_serializer=sojourn_dot_v1_dot_admin__pb2.ExportSnapshotRequest.SerializeToString,
+                response_deserializer=sojourn_dot_v1_dot_admin__pb2.ExportSnapshotResponse.FromString,
+                _registered_method=True)
+        self.ImportSnapshot = channel.stream_unary(
+                '/sojourn.v1.AdminService/ImportSnapshot',
+                request_serializer=sojourn_dot_v1_dot_admin__pb2.ImportSnapshotRequest.SerializeToString,
+                response_deserializer=sojourn_dot_v1_dot_admin__pb2.ImportSnapshotResponse.FromString,
+                _registered_method=True)
         self.GetEpisode = channel.unary_unary(
                 '/sojourn.v1.AdminService/GetEpisode',
                 request_serializer=sojourn_dot_v1_dot_admin__pb2.GetEpisodeRequest.SerializeToString,
                 response_deserializer=sojourn_dot_v1_dot_admin__pb2.GetEpisodeResponse.FromString,
+                _registered_method=True)
+        self.EraseEpisode = channel.unary_unary(
+                '/sojourn.v1.AdminService/EraseEpisode',
+                request_serializer=sojourn_dot_v1_dot_admin__pb2.EraseEpisodeRequest.SerializeToString,
+                response_deserializer=sojourn_dot_v1_dot_admin__pb2.EraseEpisodeResponse.FromString,
                 _registered_method=True)
         self.ListEpisodes = channel.unary_unary(
                 '/sojourn.v1.AdminService/ListEpisodes',
@@ -170,7 +185,7 @@ class AdminServiceServicer(object):
 
     def RollBackPolicy(self, request, context):
         """Takes a policy back to an earlier position: excludes all lessons since from the fold. Does not delete records.
-        NOT_FOUND: the version lies ahead of the journal.
+        NOT_FOUND: the version lies ahead of the journal. FAILED_PRECONDITION: features of lessons before it are erased.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -179,6 +194,23 @@ class AdminServiceServicer(object):
     def UndoReporter(self, request, context):
         """Leaves the outcomes that one token reported out of the fold, as if their episodes had taught nothing; the policy is
         folded anew. Does not delete records. Meant for a source whose rewards turn out to be wrong or forged.
+        FAILED_PRECONDITION: after_position lies where features are erased.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportSnapshot(self, request, context):
+        """Streams a stored snapshot as a file that ImportSnapshot takes, here or at another router.
+        NOT_FOUND: no such version is stored.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportSnapshot(self, request_iterator, context):
+        """Replaces all that a policy has learned by an exported snapshot, and learns on from there. Rolling back to a version
+        before it takes it back. INVALID_ARGUMENT: the file is damaged, or of other lesson settings or models.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -186,6 +218,14 @@ class AdminServiceServicer(object):
 
     def GetEpisode(self, request, context):
         """Returns one episode with its decisions, turns and outcome. NOT_FOUND: no such episode.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EraseEpisode(self, request, context):
+        """Erases all records of an ended episode; their places in the journal stay, empty. NOT_FOUND: no such episode.
+        FAILED_PRECONDITION: it has no outcome yet, or rebuild is asked for and retention has been there before.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -267,10 +307,25 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=sojourn_dot_v1_dot_admin__pb2.UndoReporterRequest.FromString,
                     response_serializer=sojourn_dot_v1_dot_admin__pb2.UndoReporterResponse.SerializeToString,
             ),
+            'ExportSnapshot': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportSnapshot,
+                    request_deserializer=sojourn_dot_v1_dot_admin__pb2.ExportSnapshotRequest.FromString,
+                    response_serializer=sojourn_dot_v1_dot_admin__pb2.ExportSnapshotResponse.SerializeToString,
+            ),
+            'ImportSnapshot': grpc.stream_unary_rpc_method_handler(
+                    servicer.ImportSnapshot,
+                    request_deserializer=sojourn_dot_v1_dot_admin__pb2.ImportSnapshotRequest.FromString,
+                    response_serializer=sojourn_dot_v1_dot_admin__pb2.ImportSnapshotResponse.SerializeToString,
+            ),
             'GetEpisode': grpc.unary_unary_rpc_method_handler(
                     servicer.GetEpisode,
                     request_deserializer=sojourn_dot_v1_dot_admin__pb2.GetEpisodeRequest.FromString,
                     response_serializer=sojourn_dot_v1_dot_admin__pb2.GetEpisodeResponse.SerializeToString,
+            ),
+            'EraseEpisode': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseEpisode,
+                    request_deserializer=sojourn_dot_v1_dot_admin__pb2.EraseEpisodeRequest.FromString,
+                    response_serializer=sojourn_dot_v1_dot_admin__pb2.EraseEpisodeResponse.SerializeToString,
             ),
             'ListEpisodes': grpc.unary_unary_rpc_method_handler(
                     servicer.ListEpisodes,
@@ -570,6 +625,60 @@ class AdminService(object):
             _registered_method=True)
 
     @staticmethod
+    def ExportSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sojourn.v1.AdminService/ExportSnapshot',
+            sojourn_dot_v1_dot_admin__pb2.ExportSnapshotRequest.SerializeToString,
+            sojourn_dot_v1_dot_admin__pb2.ExportSnapshotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportSnapshot(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/sojourn.v1.AdminService/ImportSnapshot',
+            sojourn_dot_v1_dot_admin__pb2.ImportSnapshotRequest.SerializeToString,
+            sojourn_dot_v1_dot_admin__pb2.ImportSnapshotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetEpisode(request,
             target,
             options=(),
@@ -586,6 +695,33 @@ class AdminService(object):
             '/sojourn.v1.AdminService/GetEpisode',
             sojourn_dot_v1_dot_admin__pb2.GetEpisodeRequest.SerializeToString,
             sojourn_dot_v1_dot_admin__pb2.GetEpisodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseEpisode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sojourn.v1.AdminService/EraseEpisode',
+            sojourn_dot_v1_dot_admin__pb2.EraseEpisodeRequest.SerializeToString,
+            sojourn_dot_v1_dot_admin__pb2.EraseEpisodeResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -76,7 +76,7 @@ class AdminServiceStub:
         sojourn.v1.admin_pb2.RollBackPolicyResponse,
     ]
     """Takes a policy back to an earlier position: excludes all lessons since from the fold. Does not delete records.
-    NOT_FOUND: the version lies ahead of the journal.
+    NOT_FOUND: the version lies ahead of the journal. FAILED_PRECONDITION: features of lessons before it are erased.
     """
 
     UndoReporter: grpc.UnaryUnaryMultiCallable[
@@ -85,6 +85,23 @@ class AdminServiceStub:
     ]
     """Leaves the outcomes that one token reported out of the fold, as if their episodes had taught nothing; the policy is
     folded anew. Does not delete records. Meant for a source whose rewards turn out to be wrong or forged.
+    FAILED_PRECONDITION: after_position lies where features are erased.
+    """
+
+    ExportSnapshot: grpc.UnaryStreamMultiCallable[
+        sojourn.v1.admin_pb2.ExportSnapshotRequest,
+        sojourn.v1.admin_pb2.ExportSnapshotResponse,
+    ]
+    """Streams a stored snapshot as a file that ImportSnapshot takes, here or at another router.
+    NOT_FOUND: no such version is stored.
+    """
+
+    ImportSnapshot: grpc.StreamUnaryMultiCallable[
+        sojourn.v1.admin_pb2.ImportSnapshotRequest,
+        sojourn.v1.admin_pb2.ImportSnapshotResponse,
+    ]
+    """Replaces all that a policy has learned by an exported snapshot, and learns on from there. Rolling back to a version
+    before it takes it back. INVALID_ARGUMENT: the file is damaged, or of other lesson settings or models.
     """
 
     GetEpisode: grpc.UnaryUnaryMultiCallable[
@@ -92,6 +109,14 @@ class AdminServiceStub:
         sojourn.v1.admin_pb2.GetEpisodeResponse,
     ]
     """Returns one episode with its decisions, turns and outcome. NOT_FOUND: no such episode."""
+
+    EraseEpisode: grpc.UnaryUnaryMultiCallable[
+        sojourn.v1.admin_pb2.EraseEpisodeRequest,
+        sojourn.v1.admin_pb2.EraseEpisodeResponse,
+    ]
+    """Erases all records of an ended episode; their places in the journal stay, empty. NOT_FOUND: no such episode.
+    FAILED_PRECONDITION: it has no outcome yet, or rebuild is asked for and retention has been there before.
+    """
 
     ListEpisodes: grpc.UnaryUnaryMultiCallable[
         sojourn.v1.admin_pb2.ListEpisodesRequest,
@@ -172,7 +197,7 @@ class AdminServiceAsyncStub:
         sojourn.v1.admin_pb2.RollBackPolicyResponse,
     ]
     """Takes a policy back to an earlier position: excludes all lessons since from the fold. Does not delete records.
-    NOT_FOUND: the version lies ahead of the journal.
+    NOT_FOUND: the version lies ahead of the journal. FAILED_PRECONDITION: features of lessons before it are erased.
     """
 
     UndoReporter: grpc.aio.UnaryUnaryMultiCallable[
@@ -181,6 +206,23 @@ class AdminServiceAsyncStub:
     ]
     """Leaves the outcomes that one token reported out of the fold, as if their episodes had taught nothing; the policy is
     folded anew. Does not delete records. Meant for a source whose rewards turn out to be wrong or forged.
+    FAILED_PRECONDITION: after_position lies where features are erased.
+    """
+
+    ExportSnapshot: grpc.aio.UnaryStreamMultiCallable[
+        sojourn.v1.admin_pb2.ExportSnapshotRequest,
+        sojourn.v1.admin_pb2.ExportSnapshotResponse,
+    ]
+    """Streams a stored snapshot as a file that ImportSnapshot takes, here or at another router.
+    NOT_FOUND: no such version is stored.
+    """
+
+    ImportSnapshot: grpc.aio.StreamUnaryMultiCallable[
+        sojourn.v1.admin_pb2.ImportSnapshotRequest,
+        sojourn.v1.admin_pb2.ImportSnapshotResponse,
+    ]
+    """Replaces all that a policy has learned by an exported snapshot, and learns on from there. Rolling back to a version
+    before it takes it back. INVALID_ARGUMENT: the file is damaged, or of other lesson settings or models.
     """
 
     GetEpisode: grpc.aio.UnaryUnaryMultiCallable[
@@ -188,6 +230,14 @@ class AdminServiceAsyncStub:
         sojourn.v1.admin_pb2.GetEpisodeResponse,
     ]
     """Returns one episode with its decisions, turns and outcome. NOT_FOUND: no such episode."""
+
+    EraseEpisode: grpc.aio.UnaryUnaryMultiCallable[
+        sojourn.v1.admin_pb2.EraseEpisodeRequest,
+        sojourn.v1.admin_pb2.EraseEpisodeResponse,
+    ]
+    """Erases all records of an ended episode; their places in the journal stay, empty. NOT_FOUND: no such episode.
+    FAILED_PRECONDITION: it has no outcome yet, or rebuild is asked for and retention has been there before.
+    """
 
     ListEpisodes: grpc.aio.UnaryUnaryMultiCallable[
         sojourn.v1.admin_pb2.ListEpisodesRequest,
@@ -286,7 +336,7 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[sojourn.v1.admin_pb2.RollBackPolicyResponse, collections.abc.Awaitable[sojourn.v1.admin_pb2.RollBackPolicyResponse]]:
         """Takes a policy back to an earlier position: excludes all lessons since from the fold. Does not delete records.
-        NOT_FOUND: the version lies ahead of the journal.
+        NOT_FOUND: the version lies ahead of the journal. FAILED_PRECONDITION: features of lessons before it are erased.
         """
 
     @abc.abstractmethod
@@ -297,6 +347,27 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[sojourn.v1.admin_pb2.UndoReporterResponse, collections.abc.Awaitable[sojourn.v1.admin_pb2.UndoReporterResponse]]:
         """Leaves the outcomes that one token reported out of the fold, as if their episodes had taught nothing; the policy is
         folded anew. Does not delete records. Meant for a source whose rewards turn out to be wrong or forged.
+        FAILED_PRECONDITION: after_position lies where features are erased.
+        """
+
+    @abc.abstractmethod
+    def ExportSnapshot(
+        self,
+        request: sojourn.v1.admin_pb2.ExportSnapshotRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[sojourn.v1.admin_pb2.ExportSnapshotResponse], collections.abc.AsyncIterator[sojourn.v1.admin_pb2.ExportSnapshotResponse]]:
+        """Streams a stored snapshot as a file that ImportSnapshot takes, here or at another router.
+        NOT_FOUND: no such version is stored.
+        """
+
+    @abc.abstractmethod
+    def ImportSnapshot(
+        self,
+        request_iterator: _MaybeAsyncIterator[sojourn.v1.admin_pb2.ImportSnapshotRequest],
+        context: _ServicerContext,
+    ) -> typing.Union[sojourn.v1.admin_pb2.ImportSnapshotResponse, collections.abc.Awaitable[sojourn.v1.admin_pb2.ImportSnapshotResponse]]:
+        """Replaces all that a policy has learned by an exported snapshot, and learns on from there. Rolling back to a version
+        before it takes it back. INVALID_ARGUMENT: the file is damaged, or of other lesson settings or models.
         """
 
     @abc.abstractmethod
@@ -306,6 +377,16 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[sojourn.v1.admin_pb2.GetEpisodeResponse, collections.abc.Awaitable[sojourn.v1.admin_pb2.GetEpisodeResponse]]:
         """Returns one episode with its decisions, turns and outcome. NOT_FOUND: no such episode."""
+
+    @abc.abstractmethod
+    def EraseEpisode(
+        self,
+        request: sojourn.v1.admin_pb2.EraseEpisodeRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[sojourn.v1.admin_pb2.EraseEpisodeResponse, collections.abc.Awaitable[sojourn.v1.admin_pb2.EraseEpisodeResponse]]:
+        """Erases all records of an ended episode; their places in the journal stay, empty. NOT_FOUND: no such episode.
+        FAILED_PRECONDITION: it has no outcome yet, or rebuild is asked for and retention has been there before.
+        """
 
     @abc.abstractmethod
     def ListEpisodes(

@@ -54,6 +54,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """The token's scopes or policies do not cover the call. Example: Decide with a token that may only report."""
     ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 15
     """The token has used up its calls for now; RetryInfo says when to try again."""
+    ERROR_REASON_EPISODE_OPEN: _ErrorReason.ValueType  # 16
+    """The episode has no outcome yet. Example: EraseEpisode while it is under way."""
+    ERROR_REASON_LESSONS_ERASED: _ErrorReason.ValueType  # 17
+    """What would be needed to fold the policy anew is erased. Example: RollBackPolicy to before the last retention."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed. ErrorInfo.reason holds the value's name without its prefix, such as "EPISODE_ENDED"."""
@@ -90,4 +94,8 @@ ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 14
 """The token's scopes or policies do not cover the call. Example: Decide with a token that may only report."""
 ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 15
 """The token has used up its calls for now; RetryInfo says when to try again."""
+ERROR_REASON_EPISODE_OPEN: ErrorReason.ValueType  # 16
+"""The episode has no outcome yet. Example: EraseEpisode while it is under way."""
+ERROR_REASON_LESSONS_ERASED: ErrorReason.ValueType  # 17
+"""What would be needed to fold the policy anew is erased. Example: RollBackPolicy to before the last retention."""
 global___ErrorReason = ErrorReason

@@ -10,12 +10,48 @@ import builtins
 import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
+import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import sojourn.v1.router_pb2
+import sojourn.v1.snapshot_pb2
 import sojourn.v1.types_pb2
+import sys
 import typing
 
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
+else:
+    import typing_extensions
+
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
+
+class _BaseOrigin:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _BaseOriginEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_BaseOrigin.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    BASE_ORIGIN_UNSPECIFIED: _BaseOrigin.ValueType  # 0
+    """Not said."""
+    BASE_ORIGIN_RETENTION: _BaseOrigin.ValueType  # 1
+    """Features of all episodes that ended up to it are erased, so the fold can begin nowhere before it."""
+    BASE_ORIGIN_ERASURE: _BaseOrigin.ValueType  # 2
+    """An episode was erased that had taught something, and what it taught stays."""
+    BASE_ORIGIN_IMPORT: _BaseOrigin.ValueType  # 3
+    """A snapshot of another router takes the place of all that was learned here."""
+
+class BaseOrigin(_BaseOrigin, metaclass=_BaseOriginEnumTypeWrapper):
+    """Why there is a base."""
+
+BASE_ORIGIN_UNSPECIFIED: BaseOrigin.ValueType  # 0
+"""Not said."""
+BASE_ORIGIN_RETENTION: BaseOrigin.ValueType  # 1
+"""Features of all episodes that ended up to it are erased, so the fold can begin nowhere before it."""
+BASE_ORIGIN_ERASURE: BaseOrigin.ValueType  # 2
+"""An episode was erased that had taught something, and what it taught stays."""
+BASE_ORIGIN_IMPORT: BaseOrigin.ValueType  # 3
+"""A snapshot of another router takes the place of all that was learned here."""
+global___BaseOrigin = BaseOrigin
 
 @typing.final
 class JournalRecord(google.protobuf.message.Message):
@@ -38,6 +74,9 @@ class JournalRecord(google.protobuf.message.Message):
     MODEL_REMOVED_FIELD_NUMBER: builtins.int
     EXCLUSION_FIELD_NUMBER: builtins.int
     ADMIN_CALL_FIELD_NUMBER: builtins.int
+    BASE_FIELD_NUMBER: builtins.int
+    EPISODE_ERASED_FIELD_NUMBER: builtins.int
+    FEATURES_ERASED_FIELD_NUMBER: builtins.int
     position: builtins.int
     """Place in the order of the fold, from 1."""
     received_at_ms: builtins.int
@@ -48,6 +87,8 @@ class JournalRecord(google.protobuf.message.Message):
     """The policy it belongs to. Empty = all policies (the registry's records)."""
     episode_id: builtins.str
     """The episode it belongs to. Empty = none."""
+    features_erased: builtins.bool
+    """True if retention has taken the features out of this decision. What was chosen, why, and what it cost is still there."""
     @property
     def decision(self) -> global___DecisionRecord:
         """A model was chosen."""
@@ -88,6 +129,14 @@ class JournalRecord(google.protobuf.message.Message):
     def admin_call(self) -> global___AdminCallRecord:
         """An administrator called."""
 
+    @property
+    def base(self) -> global___BaseRecord:
+        """The fold goes on from a stored state."""
+
+    @property
+    def episode_erased(self) -> global___EpisodeErasedRecord:
+        """A record of an episode that was erased on request. Only its place is left."""
+
     def __init__(
         self,
         *,
@@ -106,10 +155,13 @@ class JournalRecord(google.protobuf.message.Message):
         model_removed: global___ModelRemovedRecord | None = ...,
         exclusion: global___ExclusionRecord | None = ...,
         admin_call: global___AdminCallRecord | None = ...,
+        base: global___BaseRecord | None = ...,
+        episode_erased: global___EpisodeErasedRecord | None = ...,
+        features_erased: builtins.bool = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["admin_call", b"admin_call", "body", b"body", "decision", b"decision", "episode_expired", b"episode_expired", "exclusion", b"exclusion", "mode", b"mode", "model_put", b"model_put", "model_removed", b"model_removed", "outcome", b"outcome", "settings", b"settings", "turn", b"turn"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["admin_call", b"admin_call", "body", b"body", "decision", b"decision", "episode_expired", b"episode_expired", "episode_id", b"episode_id", "exclusion", b"exclusion", "mode", b"mode", "model_put", b"model_put", "model_removed", b"model_removed", "outcome", b"outcome", "policy", b"policy", "position", b"position", "received_at_ms", b"received_at_ms", "reporter", b"reporter", "settings", b"settings", "turn", b"turn"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["body", b"body"]) -> typing.Literal["decision", "turn", "outcome", "episode_expired", "settings", "mode", "model_put", "model_removed", "exclusion", "admin_call"] | None: ...
+    def HasField(self, field_name: typing.Literal["admin_call", b"admin_call", "base", b"base", "body", b"body", "decision", b"decision", "episode_erased", b"episode_erased", "episode_expired", b"episode_expired", "exclusion", b"exclusion", "mode", b"mode", "model_put", b"model_put", "model_removed", b"model_removed", "outcome", b"outcome", "settings", b"settings", "turn", b"turn"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["admin_call", b"admin_call", "base", b"base", "body", b"body", "decision", b"decision", "episode_erased", b"episode_erased", "episode_expired", b"episode_expired", "episode_id", b"episode_id", "exclusion", b"exclusion", "features_erased", b"features_erased", "mode", b"mode", "model_put", b"model_put", "model_removed", b"model_removed", "outcome", b"outcome", "policy", b"policy", "position", b"position", "received_at_ms", b"received_at_ms", "reporter", b"reporter", "settings", b"settings", "turn", b"turn"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["body", b"body"]) -> typing.Literal["decision", "turn", "outcome", "episode_expired", "settings", "mode", "model_put", "model_removed", "exclusion", "admin_call", "base", "episode_erased"] | None: ...
 
 global___JournalRecord = JournalRecord
 
@@ -514,3 +566,46 @@ class AdminCallRecord(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["method", b"method"]) -> None: ...
 
 global___AdminCallRecord = AdminCallRecord
+
+@typing.final
+class BaseRecord(google.protobuf.message.Message):
+    """A policy's state that the fold goes on from, whatever stands before it in the journal."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORIGIN_FIELD_NUMBER: builtins.int
+    SNAPSHOT_FIELD_NUMBER: builtins.int
+    WORLD_POSITION_FIELD_NUMBER: builtins.int
+    origin: global___BaseOrigin.ValueType
+    """Why it is there."""
+    world_position: builtins.int
+    """Newest administrative record that was known when it was made; an exclusion between that and this is not in it."""
+    @property
+    def snapshot(self) -> sojourn.v1.snapshot_pb2.Snapshot:
+        """The state. It stands for the journal up to its own position, an imported one for the journal up to this record.
+        Empty but for position and digest once retention has stored a newer one.
+        """
+
+    def __init__(
+        self,
+        *,
+        origin: global___BaseOrigin.ValueType = ...,
+        snapshot: sojourn.v1.snapshot_pb2.Snapshot | None = ...,
+        world_position: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["snapshot", b"snapshot"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["origin", b"origin", "snapshot", b"snapshot", "world_position", b"world_position"]) -> None: ...
+
+global___BaseRecord = BaseRecord
+
+@typing.final
+class EpisodeErasedRecord(google.protobuf.message.Message):
+    """Whatever was here was erased on request."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___EpisodeErasedRecord = EpisodeErasedRecord

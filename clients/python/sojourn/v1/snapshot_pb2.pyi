@@ -318,8 +318,8 @@ class Snapshot(google.protobuf.message.Message):
     SCORE_REGRESSOR_FIELD_NUMBER: builtins.int
     TURNS_REGRESSOR_FIELD_NUMBER: builtins.int
     STATISTICS_FIELD_NUMBER: builtins.int
-    PROBE_DIGEST_FIELD_NUMBER: builtins.int
     CREATED_AT_MS_FIELD_NUMBER: builtins.int
+    PROBES_FIELD_NUMBER: builtins.int
     policy: builtins.str
     """The policy."""
     position: builtins.int
@@ -332,13 +332,15 @@ class Snapshot(google.protobuf.message.Message):
     """Vowpal Wabbit regressor of the terminal score."""
     turns_regressor: builtins.bytes
     """Vowpal Wabbit regressor of the turns to go."""
-    probe_digest: builtins.bytes
-    """SHA-256 over the predictions of both regressors on fixed probes."""
     created_at_ms: builtins.int
     """When it was made, in milliseconds since 1970 (UTC); for people only."""
     @property
     def statistics(self) -> global___Statistics:
         """Counts beside the regressions."""
+
+    @property
+    def probes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.float]:
+        """Predictions of both regressors on fixed probes."""
 
     def __init__(
         self,
@@ -350,10 +352,10 @@ class Snapshot(google.protobuf.message.Message):
         score_regressor: builtins.bytes = ...,
         turns_regressor: builtins.bytes = ...,
         statistics: global___Statistics | None = ...,
-        probe_digest: builtins.bytes = ...,
         created_at_ms: builtins.int = ...,
+        probes: collections.abc.Iterable[builtins.float] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["statistics", b"statistics"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["created_at_ms", b"created_at_ms", "lesson_digest", b"lesson_digest", "platform", b"platform", "policy", b"policy", "position", b"position", "probe_digest", b"probe_digest", "score_regressor", b"score_regressor", "statistics", b"statistics", "turns_regressor", b"turns_regressor"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["created_at_ms", b"created_at_ms", "lesson_digest", b"lesson_digest", "platform", b"platform", "policy", b"policy", "position", b"position", "probes", b"probes", "score_regressor", b"score_regressor", "statistics", b"statistics", "turns_regressor", b"turns_regressor"]) -> None: ...
 
 global___Snapshot = Snapshot
