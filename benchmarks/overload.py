@@ -1,10 +1,11 @@
 """Three times the sustainable load for a minute: what becomes of the calls that are accepted, and how soon is it over?
 
-The real service runs in a process of its own, on one core; h2load and a few probing callers share the other. Capacity
-is what 16 calls in flight get; the sustainable load is SUSTAINABLE of it. Stretches at one and at three times that load
-take turns, so that a drifting machine moves both alike. h2load cannot tell a refusal from an answer, so latency is that
-of the probes, real callers who decide and report outcomes all the while: only accepted calls count, refused ones are
-repeated when RetryInfo says. At the end every acknowledged outcome must be in the journal.
+The real service runs in a process of its own, on one core; h2load and a few probing callers share the other. Decisions
+carry the clients' default deadline. The sustainable load is the first, in steps downwards from what 16 calls in flight
+get, at which no probe is refused or late. Stretches at one and at three times that load take turns, so that a drifting
+machine moves both alike. h2load cannot tell a refusal from an answer, so latency is that of the probes, real callers
+who decide and report outcomes all the while: only accepted calls count, others are repeated when RetryInfo says. At the
+end every acknowledged outcome must be in the journal.
 """
 
 from __future__ import annotations
@@ -35,7 +36,11 @@ from benchmarks.latency import DECIDE, load, request, server, where
 from sojourn.v1 import admin_pb2, admin_pb2_grpc, router_pb2, router_pb2_grpc, types_pb2
 
 RESULT = Path(__file__).parent / "results" / "overload.json"
-SUSTAINABLE = 0.7
+STEPS = tuple(0.95 - 0.05 * step for step in range(16))
+"""Shares of the capacity that are tried for the sustainable load."""
+STEP_S = 5
+DEADLINE_MS = 50
+"""The clients' default for a decision."""
 PROBES = 4
 PROBE_PAUSE_S = 0.02
 LEARNER_BATCH_S = 1.0
@@ -74,18 +79,18 @@ class Probe(threading.Thread):
             number += 1
             context = types_pb2.Context(tool_type="code", prompt_tokens=12_000)
             decide = router_pb2.DecideRequest(episode_id=episode_id, turn_index=0, context=context)
-            self.told.decide_ms.append(self.accepted(self._stub.Decide, decide))
+            self.told.decide_ms.append(self.accepted(self._stub.Decide, decide, timeout_s=DEADLINE_MS / 1e3))
             outcome = router_pb2.ReportOutcomeRequest(episode_id=episode_id, score=0.5)
             self.told.outcome_ms.append(self.accepted(self._stub.ReportOutcome, outcome))
             self.acknowledged.append(episode_id)
             time.sleep(PROBE_PAUSE_S)
 
-    def accepted(self, call: Callable[..., Any], message: Any) -> float:
+    def accepted(self, call: Callable[..., Any], message: Any, *, timeout_s: float = GIVE_UP_S) -> float:
         """Repeats a call until it is accepted; milliseconds of the attempt that was."""
         while True:
             started = time.perf_counter()
             try:
-                call(message, timeout=GIVE_UP_S)
+                call(message, timeout=timeout_s)
             except grpc.RpcError as error:
                 reason, wait_s = _refused(error)
                 self.told.refusals[reason] += 1
@@ -95,7 +100,9 @@ class Probe(threading.Thread):
 
 
 def _refused(error: grpc.RpcError) -> tuple[str, float]:
-    """Why, and seconds until one may try again; raises the error if it is no refusal for want of room."""
+    """Why, and seconds until one may try again; raises the error if it is not for want of room."""
+    if isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return "late", PROBE_PAUSE_S
     if not isinstance(error, grpc.Call) or error.code() not in _NO_ROOM:
         raise error
     status = rpc_status.from_call(error)
@@ -130,6 +137,7 @@ def stretch(address: str, probes: list[Probe], *, per_second: float, seconds: in
         body.write_bytes(b"\0" + len(payload).to_bytes(4, "big") + payload)
         command = ["h2load", "-D", str(seconds), "-c", "4", "-m", "1000", "-t", "1", f"--rps={per_second / 4:.0f}"]
         command += ["-H", "content-type: application/grpc", "-H", "te: trailers", "-d", str(body)]
+        command += ["-H", f"grpc-timeout: {DEADLINE_MS}m"]
         subprocess.run([*command, f"http://{address}{DECIDE}"], check=True, capture_output=True)
     told = Told()
     for probe in probes:
@@ -199,11 +207,12 @@ def measure(rounds: int, seconds: int) -> dict[str, Any]:
         capacity = max(load(address, DECIDE, payload, requests=8_000, concurrency=16).qps for _ in range(3))
         rows, recoveries = [], []
         with progress_bar("overload") as bar, probing(address) as probes:
+            once = sustainable(address, probes, capacity)
             for done in range(rounds):
                 pair = []
                 for times in (1, 3):
                     before = position()
-                    offered = times * SUSTAINABLE * capacity
+                    offered = times * once
                     told = stretch(address, probes, per_second=offered, seconds=seconds)
                     pair.append(row(told, offered, (position() - before) / seconds))
                     print(pair[-1], file=sys.stderr)
@@ -221,9 +230,18 @@ def measure(rounds: int, seconds: int) -> dict[str, Any]:
         "answered_again_after_s": round(answered, 3),
         "outcomes_acknowledged_under_load": len(acknowledged),
         "outcomes_lost_under_load": lost,
+        "deadline_ms": DEADLINE_MS,
         "capacity_per_second": round(capacity),
         "rounds": [{"one": one, "three": three} for one, three in rows],
     }
+
+
+def sustainable(address: str, probes: list[Probe], capacity: float) -> float:
+    """Calls a second at which no probe is refused or late."""
+    for share in STEPS:
+        if not stretch(address, probes, per_second=share * capacity, seconds=STEP_S).refusals:
+            return share * capacity
+    sys.exit("no load is sustainable: is the machine busy?")
 
 
 def row(told: Told, offered: float, records_per_second: float) -> dict[str, Any]:
