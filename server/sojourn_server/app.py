@@ -30,7 +30,6 @@ from sojourn_server.rpc.server import RouterService, RpcServer
 from sojourn_server.security.gate import Gate
 from sojourn_server.security.overload import WorkPool
 from sojourn_server.security.tls import server_credentials
-from sojourn_server.security.tokens import TokenFile
 from sojourn_server.telemetry import Telemetry
 from sojourn_server.traces import DecisionRef
 from sojourn_server.upkeep.administration import Administration
@@ -77,7 +76,7 @@ class App:
             retention = Retention(journal, router, days=days, now_ms=now_ms, fault=fault)
             made.callback(retention.close)
             retention.start()
-            gate = Gate(_tokens(config, telemetry), journal.append)
+            gate = Gate.open(config, journal.append, fault)
             pool = WorkPool(config.server.threads, limit=config.server.max_calls_in_flight)
             logs = config.log.decisions
             administration = Administration(journal, router, store, learner)
@@ -147,15 +146,3 @@ def _give_large_blocks_back() -> None:
     if sys.platform == "linux":
         with suppress(AttributeError):  # another C library than glibc
             ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
-
-
-def _tokens(config: Config, telemetry: Telemetry) -> TokenFile | None:
-    """The token file, if there is one. Whoever listens to other machines without one should know."""
-    if config.security.tokens is not None:
-        return TokenFile.open(config.security.tokens, broken=lambda: telemetry.metrics.fault("tokens_unreadable"))
-    host = config.server.address.rpartition(":")[0].strip("[]")
-    if host not in ("127.0.0.1", "::1", "localhost") and not host.startswith("unix"):
-        log.warning(
-            "open_to_everybody", address=config.server.address, next_step="set security.tokens and security.tls"
-        )
-    return None

@@ -19,7 +19,7 @@ IMPURE = ("grpc", "sqlite3", "asyncio", "time", "threading")
 PURE = ("sojourn_server.policy", "sojourn_server.learner.credit")
 ONLY_HOME = {
     "vowpalwabbit": "sojourn_server.policy.bandit",
-    "sqlite3": "sojourn_server.journal.sqlite",
+    "sqlite3": "sojourn_server.journal",
     "asyncpg": "sojourn_server.hosts.database",
     "sojourn_server.app": "sojourn_server.cli",
 }

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from sojourn_server.errors import JournalUnavailable, StartRefused
+from sojourn_server.journal.disk import SCHEMA_VERSION
 from sojourn_server.journal.journal import decision_key
-from sojourn_server.journal.sqlite import SCHEMA_VERSION, SqliteJournal
+from sojourn_server.journal.sqlite import SqliteJournal
 from tests.conformance.journal import decision, outcome, positions
 
 FILE = "journal.sqlite3"

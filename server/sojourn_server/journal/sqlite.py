@@ -8,7 +8,6 @@ synchronous=FULL, which syncs the log and with it everything before. A lock file
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections import deque
@@ -19,30 +18,16 @@ from typing import IO, Any
 
 from sojourn.v1 import journal_pb2
 from sojourn_server.errors import JournalUnavailable, StartRefused
-from sojourn_server.journal.disk import JOURNAL, lock, sync_directory
+from sojourn_server.journal.disk import JOURNAL, connect, connect_for_reading, create, lock
 from sojourn_server.journal.journal import BODY_CODES, EPISODE_BYTES, Appended, episode_key, key_of
 
 Record = journal_pb2.JournalRecord
-SCHEMA_VERSION = 1
 MAX_GROUP = 512
-CHECKPOINT_PAGES = 16_000
-"""Pages of log (64 MiB) that a commit carries over, while all wait; SQLite's 1,000 would be every 350 decisions."""
 PAST_EPISODE = b"\x7f"  # sorts behind the letters that follow an episode's key
-_SCHEMA = """
-CREATE TABLE records (
-    position INTEGER PRIMARY KEY,
-    body INTEGER NOT NULL,
-    key BLOB UNIQUE,
-    opens TEXT,
-    record BLOB NOT NULL
-) STRICT;
-CREATE INDEX records_that_open ON records (opens, position) WHERE opens IS NOT NULL;
-CREATE INDEX records_that_teach ON records (position) WHERE body > 2;
-"""
 _INSERT = """
-INSERT OR IGNORE INTO records (position, body, key, opens, record)
-VALUES (?1, ?2, ?3, CASE WHEN NOT EXISTS (SELECT 1 FROM records WHERE key >= ?4 AND key < ?5) THEN ?6 END, ?7)
-"""
+INSERT OR IGNORE INTO records (body, key, opens, record)
+VALUES (?1, ?2, CASE WHEN NOT EXISTS (SELECT 1 FROM records WHERE key >= ?3 AND key < ?4) THEN ?5 END, ?6)
+"""  # SQLite gives the next position, whichever process took the one before
 _REWRITE = "UPDATE records SET body = ?1, record = ?2, opens = CASE WHEN ?3 THEN opens END WHERE position = ?4"
 _CLOSED = "the journal is closed, or open for reading only"
 
@@ -61,22 +46,21 @@ class _Pending:
 class SqliteJournal:
     """Keeps records in one file. Open with `SqliteJournal.open`, or beside its server with `open_read_only`."""
 
-    def __init__(self, path: Path, lock_file: IO[str] | None) -> None:
-        """Takes a path whose schema exists and whose lock is held; None = for reading only. See `open`."""
+    def __init__(self, path: Path, *, read_only: bool, lock_file: IO[str] | None = None) -> None:
+        """Takes a path whose schema exists, and the lock if it is held here. See `open`."""
         self._path = path
         self._lock_file = lock_file
         self._queue: deque[_Pending] = deque()
         self._writing = threading.Lock()  # held by the one thread that writes
-        self._closed = lock_file is None  # owned under _writing, as _connection and _next
-        self._reader = _connect(path) if lock_file else _connect_for_reading(path)
+        self._closed = read_only  # owned under _writing, as _connection
+        self._reader = connect_for_reading(path) if read_only else connect(path)
         self._reader_lock = threading.Lock()
-        if lock_file is not None:
-            self._connection = _connect(path)
-            self._next = self.position() + 1
+        if not read_only:
+            self._connection = connect(path)
 
     @classmethod
-    def open(cls, directory: Path) -> SqliteJournal:
-        """Opens or creates `journal.sqlite3` in a directory.
+    def open(cls, directory: Path, *, lock_is_held: bool = False) -> SqliteJournal:
+        """Opens or creates `journal.sqlite3` in a directory; `lock_is_held`: by whoever started this process.
 
         Raises StartRefused if another server holds the journal, or if it cannot be opened.
         """
@@ -84,9 +68,9 @@ class SqliteJournal:
         with ExitStack() as until_open:
             try:
                 directory.mkdir(parents=True, exist_ok=True)
-                lock_file = until_open.enter_context(lock(directory))
-                _create(path)
-                journal = cls(path, lock_file)
+                lock_file = None if lock_is_held else until_open.enter_context(lock(directory))
+                create(path)
+                journal = cls(path, read_only=False, lock_file=lock_file)
             except (OSError, sqlite3.Error) as error:
                 raise StartRefused(f"cannot open the journal {path}: {error}") from error
             until_open.pop_all()
@@ -97,7 +81,7 @@ class SqliteJournal:
         """Opens a journal without its lock, also beside its server; appends are refused. Raises StartRefused."""
         path = directory / JOURNAL
         try:
-            return cls(path, None)
+            return cls(path, read_only=True)
         except (OSError, sqlite3.Error) as error:
             raise StartRefused(f"cannot read the journal {path}: {error}") from error
 
@@ -133,14 +117,14 @@ class SqliteJournal:
         alone = len(group) == 1  # a single statement is a transaction by itself
         if not alone:
             connection.execute("BEGIN IMMEDIATE")
-        position, outcomes = self._next, []
+        outcomes = []
         for pending in group:
-            added = connection.execute(_INSERT, (position, *pending.row)).rowcount
-            outcomes.append(Appended(position, None) if added else _taken(connection, pending.row[1]))
-            position += added
+            done = connection.execute(_INSERT, pending.row)
+            outcomes.append(
+                Appended(done.lastrowid or 0, None) if done.rowcount else _taken(connection, pending.row[1])
+            )
         if not alone:
             connection.execute("COMMIT")
-        self._next = position
         if durable:
             connection.execute("PRAGMA synchronous=NORMAL")
         return outcomes
@@ -156,9 +140,8 @@ class SqliteJournal:
     def _reconnect(self) -> None:
         """Replaces a broken connection; if even that fails, the next group is refused by the broken one."""
         try:
-            self._connection = _connect(self._path)
-            self._next = self.position() + 1
-        except (sqlite3.Error, JournalUnavailable):
+            self._connection = connect(self._path)
+        except sqlite3.Error:
             self._connection.close()
 
     def rewrite(self, records: Sequence[Record]) -> None:
@@ -207,18 +190,28 @@ class SqliteJournal:
         condition = "WHERE opens = ? AND position > ? AND position < ? ORDER BY position DESC LIMIT ?"
         return self._select(condition, (policy, after, before, limit))
 
+    def size_of_episode(self, policy: str, episode_id: str) -> int:
+        """How many records an episode has now, whichever process appended them. Raises JournalUnavailable."""
+        first = episode_key(policy, episode_id)
+        [(count,)] = self._rows(
+            "SELECT count(*) FROM records WHERE key >= ? AND key < ?", (first, first + PAST_EPISODE)
+        )
+        return int(count)
+
     def position(self) -> int:
         """See Journal.position."""
         newest = self._select("ORDER BY position DESC LIMIT 1", ())
         return newest[0].position if newest else 0
 
     def _select(self, condition: str, values: Sequence[Any]) -> list[Record]:
+        return [_record(*row) for row in self._rows(f"SELECT position, record FROM records {condition}", values)]
+
+    def _rows(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         with self._reader_lock:
             try:
-                rows = self._reader.execute(f"SELECT position, record FROM records {condition}", values).fetchall()
+                return self._reader.execute(sql, values).fetchall()
             except sqlite3.Error as error:
                 raise JournalUnavailable(f"the journal cannot be read: {error}") from error
-        return [_record(*row) for row in rows]
 
     def copy_to(self, path: Path) -> None:
         """Writes what is committed into a new file, and reads that once. Raises JournalUnavailable, also if damaged."""
@@ -261,40 +254,3 @@ def _record(position: int, data: bytes) -> Record:
 def _taken(connection: sqlite3.Connection, key: bytes) -> Appended:
     row = connection.execute("SELECT position, record FROM records WHERE key = ?", (key,)).fetchone()
     return Appended(row[0], _record(*row))
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
-    connection.execute("PRAGMA secure_delete=ON")  # what is rewritten is overwritten
-    connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
-    return connection
-
-
-def _connect_for_reading(path: Path) -> sqlite3.Connection:
-    """Changes nothing. In a folder that can hold no side files, and has none, nobody can be writing."""
-    may_change = os.access(path.parent, os.W_OK) or path.with_name(f"{path.name}-wal").exists()
-    uri = f"{path.absolute().as_uri()}?mode=ro{'' if may_change else '&immutable=1'}"
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
-    _check_schema(path, connection)
-    return connection
-
-
-def _create(path: Path) -> None:
-    """Makes the schema if the file is new; the directory is synced so that the file itself survives power loss."""
-    with closing(_connect(path)) as connection:
-        if connection.execute("PRAGMA user_version").fetchone() == (0,):
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.executescript(f"BEGIN;{_SCHEMA};PRAGMA user_version={SCHEMA_VERSION};COMMIT;")
-        _check_schema(path, connection)
-    sync_directory(path.parent)
-
-
-def _check_schema(path: Path, connection: sqlite3.Connection) -> None:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version != SCHEMA_VERSION:
-        raise StartRefused(
-            f"the journal {path} has schema version {version}, this release reads {SCHEMA_VERSION}: "
-            "start the release that wrote it, or point journal.directory elsewhere"
-        )

@@ -10,13 +10,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from math import ceil
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+import structlog
 
 from sojourn.v1 import journal_pb2
+from sojourn_server.config import Config
 from sojourn_server.errors import PermissionDenied, RateLimited, Unauthenticated
 from sojourn_server.router import DEFAULT_POLICY
 from sojourn_server.security.tokens import Scope, Token, TokenFile
 
+log = structlog.get_logger(__name__)
 _SCHEME = "bearer "
 _SCOPES: Mapping[str, frozenset[Scope]] = {
     "Decide": frozenset({"decide"}),
@@ -50,6 +54,23 @@ class Gate:
         self._audit = audit
         self._buckets: dict[str, _Bucket] = {}  # by token's id; owned under _lock
         self._lock = threading.Lock()
+
+    @classmethod
+    def open(
+        cls,
+        config: Config,
+        audit: Callable[[journal_pb2.JournalRecord], object],
+        fault: Callable[[Literal["tokens_unreadable"]], None],
+    ) -> Gate:
+        """The gate that a configuration asks for. Whoever listens to other machines without tokens should know."""
+        if config.security.tokens is not None:
+            return cls(TokenFile.open(config.security.tokens, broken=lambda: fault("tokens_unreadable")), audit)
+        host = config.server.address.rpartition(":")[0].strip("[]")
+        if host not in ("127.0.0.1", "::1", "localhost") and not host.startswith("unix"):
+            log.warning(
+                "open_to_everybody", address=config.server.address, next_step="set security.tokens and security.tls"
+            )
+        return cls(None, audit)
 
     def admit(self, method: str, request: Any, metadata: Metadata, *, now_ms: int) -> Caller:
         """Whose call it is. Raises Unauthenticated, PermissionDenied, RateLimited."""
