@@ -73,7 +73,7 @@ class App:
             learner.start()
             made.callback(learner.close)
             days, fault = config.journal.retention_days, telemetry.metrics.fault
-            retention = Retention(journal, router, days=days, now_ms=now_ms, fault=fault)
+            retention = Retention(journal, days=days, now_ms=now_ms, fault=fault)
             made.callback(retention.close)
             retention.start()
             gate = Gate.open(config, journal.append, fault)

@@ -141,6 +141,7 @@ class ServerConfig(Frozen):
     """The gRPC edge."""
 
     address: str = "127.0.0.1:50051"
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
     threads: Annotated[int, Field(ge=1, le=512)] = 16
     max_calls_in_flight: Annotated[int, Field(ge=1)] = 64
     reflection: bool = True
@@ -165,15 +166,12 @@ class SecurityConfig(Frozen):
 
 
 class JournalConfig(Frozen):
-    """Where the truth lives: SQLite in `directory`, or PostgreSQL (a URL; its search_path is the schema).
-
-    Features of decisions are erased `retention_days` after their episode ended; None = never.
-    """
+    """Where the truth lives: SQLite in `directory`, or PostgreSQL (a URL; its search_path is the schema)."""
 
     kind: Literal["sqlite", "memory", "postgres"] = "sqlite"
     directory: Path = Path("sojourn-data")
     dsn: SecretStr | None = None
-    retention_days: Annotated[int, Field(ge=1)] | None = None
+    retention_days: Annotated[int, Field(ge=1)] | None = None  # then an ended episode's features are erased
 
 
 class LearnerConfig(Frozen):
@@ -229,6 +227,8 @@ def _disagreements(config: Config) -> list[str]:
     mistakes = [f"models: {n!r} stands twice" for n in sorted(set(names)) if names.count(n) > 1]
     if (config.journal.kind == "postgres") != (config.journal.dsn is not None):
         mistakes.append('journal.dsn: goes with kind = "postgres", and only with it')
+    if config.server.workers > 1 and (config.journal.kind == "memory" or config.server.address.startswith("unix")):
+        mistakes.append("server.workers: several share a journal on disk or in PostgreSQL, and a TCP port")
     if "default" not in config.policies:
         mistakes.append('policies: a policy named "default" is needed')
     for name, policy in config.policies.items():

@@ -22,7 +22,7 @@ BESIDE_LINES = {
     ("sojourn_server.cli", "sojourn_server.evaluation", "sojourn_server.reports"): 3_200,
     ("sojourn_server.security",): 600,
     ("sojourn_server.upkeep",): 1_000,
-    ("sojourn_server.hosts",): 1_000,
+    ("sojourn_server.hosts",): 1_400,
     ("sojourn_server.demo",): 1_500,
 }
 """Packages beside the core, and the lines that they may have together."""

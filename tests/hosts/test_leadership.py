@@ -101,7 +101,7 @@ def test_the_newest_snapshots_are_kept_and_damaged_or_missing_ones_are_broken(
     for position in (1, 2, 3):
         store.save(snapshot(position, f"at {position}"))
     assert store.versions("default") == [3, 2]
-    assert store.newest() == {"default": 3}
+    assert store.newest(["default"]) == {"default": 3}
     assert store.load("default", 2) == snapshot(2, "at 2")
     with pytest.raises(BrokenSnapshot, match="no version 1"):
         store.load("default", 1)

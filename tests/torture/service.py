@@ -49,8 +49,9 @@ class DidNotServe(Exception):
 class Server:
     """`sojourn serve` on a fixed port, started as often as it is killed."""
 
-    def __init__(self, directory: Path, port: int, *, disk: Disk | None = None) -> None:
+    def __init__(self, directory: Path, port: int, *, disk: Disk | None = None, workers: int = 1) -> None:
         """`directory` holds its configuration, its log and, in `data`, its journal; `disk` stands before its files."""
+        self._workers = workers
         self.data = directory / "data"
         self.address = f"127.0.0.1:{port}"
         self.log_path = directory / "server.log"
@@ -68,7 +69,10 @@ class Server:
         """Starts it and returns once it answers. Raises DidNotServe."""
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [SOJOURN, "serve", "--config", self._config], stdout=log, stderr=log, env=self._environment
+                [SOJOURN, "serve", "--config", self._config, "--workers", str(self._workers)],
+                stdout=log,
+                stderr=log,
+                env=self._environment,
             )
         deadline = time.monotonic() + GIVE_UP_S
         while self.is_running and time.monotonic() < deadline:

@@ -278,9 +278,7 @@ def test_the_thread_erases_by_itself_and_a_fault_is_counted_and_tried_again(
         return real(*args, **options)
 
     monkeypatch.setattr("sojourn_server.upkeep.retention.erase_features", now_and_then)
-    retention = Retention(
-        workshop.journal, workshop.router, days=1, now_ms=lambda: workshop.now_ms + DAY_MS + 1, fault=failures.append
-    )
+    retention = Retention(workshop.journal, days=1, now_ms=lambda: workshop.now_ms + DAY_MS + 1, fault=failures.append)
     retention.start()
     deadline = time.monotonic() + WAIT_S
     while sum(r.features_erased for r in workshop.decisions()) < 6 * OLD_EPISODES:

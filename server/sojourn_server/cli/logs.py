@@ -32,11 +32,11 @@ def keep_standard_output_clean() -> None:
     structlog.configure(logger_factory=NamedLogger)
 
 
-def configure_logs(level: str, format: LogFormat) -> None:
+def configure_logs(level: str, format: LogFormat, worker: str = "") -> None:
     """Sets up the logs of this process; a second call replaces the first.
 
-    `level` is a name such as "info". "auto" means columns if standard error is a terminal, else JSON.
-    Raises KeyError for an unknown level.
+    `level` is a name such as "info". "auto" means columns if standard error is a terminal, else JSON. Each line names
+    the `worker`, if there is one. Raises KeyError for an unknown level.
     """
     threshold = logging.getLevelNamesMapping()[level.upper()]
     steps: list[Processor] = [
@@ -44,6 +44,8 @@ def configure_logs(level: str, format: LogFormat) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    if worker:
+        steps.append(lambda _, __, entry: {"worker": worker, **entry})
     as_json = format == "json" or (format == "auto" and not sys.stderr.isatty())
     rendering = _json() if as_json else _columns()
     structlog.configure(

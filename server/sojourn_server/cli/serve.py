@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import signal
 import threading
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,6 +29,9 @@ def serve(
     address: Annotated[
         str | None, typer.Option(help="Listen here instead of server.address; port 0 takes a free one.")
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that decide, on one port, instead of server.workers.")
+    ] = None,
 ) -> None:
     """Start the router and serve until SIGTERM or SIGINT.
 
@@ -35,22 +39,21 @@ def serve(
     Examples:
       sojourn serve
       sojourn serve --config sojourn.toml --address 0.0.0.0:50051
+      sojourn serve --workers 4
       SOJOURN_JOURNAL__DIRECTORY=/var/lib/sojourn sojourn serve
 
     Without a configuration six models with list prices are known, and the journal lies in ./sojourn-data/.
+    With several workers one more process learns, and who dies is started again.
     With journal.kind = "postgres" any number of hosts serve one journal: docs/hosts.md.
     Exit code 0 after a drain, 2 if the configuration is wrong or the journal cannot be had.
     """
-    from sojourn_server.cli.logs import configure_logs
-
-    settings = configuration(config, address)
-    configure_logs(settings.log.level, settings.log.format)
+    settings = configuration(config, address=address, workers=workers)
     stop = _stop_on_signal()
     _serve(settings, stop)
 
 
-def configuration(path: Path | None, address: str | None = None) -> Config:
-    """The configuration with the address replaced if one is given. Exits with every mistake."""
+def configuration(path: Path | None, **server: Any) -> Config:
+    """The configuration with the settings below `server` replaced that are given. Exits with every mistake."""
     from sojourn_server.config import ConfigError, load_config
 
     try:
@@ -58,16 +61,23 @@ def configuration(path: Path | None, address: str | None = None) -> Config:
     except ConfigError as error:
         lines, option = "\n  ".join(error.mistakes), f" --config {path}" if path else ""
         raise fail(f"the configuration is wrong:\n  {lines}", next_step=f"sojourn check-config{option}") from None
-    if address is None:
-        return loaded
-    return loaded.model_copy(update={"server": loaded.server.model_copy(update={"address": address})})
+    given = {key: value for key, value in server.items() if value is not None}
+    return loaded.model_copy(update={"server": loaded.server.model_copy(update=given)})
 
 
 def _serve(settings: Config, stop: threading.Event) -> None:
     from sojourn_server.app import App
+    from sojourn_server.cli.logs import configure_logs
     from sojourn_server.errors import StartRefused
+    from sojourn_server.hosts.workers import workers
 
+    prepare = partial(configure_logs, settings.log.level, settings.log.format)
+    prepare("")
     try:
+        if settings.server.workers > 1:
+            with workers(settings, App.open, prepare) as started:
+                started.watch(stop)
+            return
         app = App.open(settings)
     except StartRefused as error:
         raise fail(str(error)) from None

@@ -7,16 +7,24 @@ means that another host went on with it, or that PostgreSQL lost unsynced decisi
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Protocol
 
 from sojourn_server.episodes import Episodes, folded
-from sojourn_server.hosts.postgres import PostgresJournal
+from sojourn_server.journal.journal import Journal
 from sojourn_server.policy.episode import Episode
+
+
+class SharedJournal(Journal, Protocol):
+    """A journal that other processes append to."""
+
+    def size_of_episode(self, policy: str, episode_id: str) -> int:
+        """How many records an episode has now, whoever appended them. Raises JournalUnavailable."""
 
 
 class SharedEpisodes(Episodes):
     """Like `Episodes`, over a journal that other hosts append to."""
 
-    def __init__(self, journal: PostgresJournal, *, capacity: int) -> None:
+    def __init__(self, journal: SharedJournal, *, capacity: int) -> None:
         """See Episodes."""
         super().__init__(journal, capacity=capacity)
         self._shared = journal

@@ -1,7 +1,8 @@
 """What a process works with: journal, snapshots, episodes, the key of the draws, and the part it has in learning.
 
 Alone, a process holds the journal's lock and learns by itself. Over PostgreSQL it is a member: all hosts share
-everything, and one of them learns. The composition root sees no difference.
+everything, and one of them learns. One of several workers on a host shares its files with the others, and with one
+more process that learns. The composition root sees no difference.
 """
 
 from __future__ import annotations
@@ -61,6 +62,10 @@ def open_home(config: Config, now_ms: int, made: ExitStack) -> Home:
         except ModuleNotFoundError as error:
             raise StartRefused(f"{error.name} is not installed: pip install 'sojourn[postgres]'") from None
         return open_shared(config, now_ms, made)
+    if config.server.workers > 1:
+        from sojourn_server.hosts.local import open_worker
+
+        return open_worker(config, made)
     return _alone(config, now_ms, made)
 
 
@@ -68,7 +73,7 @@ def _alone(config: Config, now_ms: int, made: ExitStack) -> Home:
     kept, keep = config.journal.directory, config.learner.keep_snapshots
     if config.journal.kind == "sqlite":
         journal: Journal = made.enter_context(closing(SqliteJournal.open(kept)))
-        secret, directory = configured_secret(config) or _kept_secret(kept), kept / SNAPSHOTS
+        secret, directory = configured_secret(config) or kept_secret(kept), kept / SNAPSHOTS
     else:
         journal = made.enter_context(closing(MemoryJournal()))
         secret = configured_secret(config) or secrets.token_bytes(SECRET_BYTES)
@@ -89,7 +94,7 @@ def configured_secret(config: Config) -> bytes:
     return given.get_secret_value().encode()[:64] if given is not None else b""
 
 
-def _kept_secret(directory: Path) -> bytes:
+def kept_secret(directory: Path) -> bytes:
     """The key beside the journal, made once."""
     path = directory / SECRET
     if not path.exists():

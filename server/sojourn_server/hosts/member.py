@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from typing import Protocol
 
 import structlog
 
 from sojourn_server.errors import BrokenSnapshot, JournalUnavailable, StartRefused
-from sojourn_server.hosts.leadership import Leadership
-from sojourn_server.hosts.snapshots import PostgresSnapshots
 from sojourn_server.learner.learner import Audience, Learner, Workplace
-from sojourn_server.learner.snapshot import Published
+from sojourn_server.learner.snapshot import Published, Snapshots
 from sojourn_server.router import Router
 from sojourn_server.world import World, read_world
 
@@ -28,14 +28,37 @@ START_S = 60.0
 """How long a starting host waits for the first snapshots of another one."""
 
 
+class Candidacy(Protocol):
+    """Whether this process leads: `term` is above 0 while it does. `on_news` is called when there is news."""
+
+    term: int
+    on_news: Callable[[], None]
+
+    def wake(self) -> None:
+        """An outcome was committed."""
+
+    def place(self) -> bool:
+        """The leader's: gives waiting records their places."""
+
+
+class SharedSnapshots(Snapshots, Protocol):
+    """Snapshots that one process stores and all read."""
+
+    def newest(self, policies: Iterable[str]) -> Mapping[str, int]:
+        """The newest stored version of each policy that has one. Raises JournalUnavailable."""
+
+    def of_term(self, term: int) -> Snapshots:
+        """The same, as the leader of a term may store them."""
+
+
 class Member:
     """Keeps this host's deciders up to date, and learns while it leads."""
 
     def __init__(
-        self, leadership: Leadership, snapshots: PostgresSnapshots, place: Workplace, duty: tuple[Router, Audience]
+        self, candidacy: Candidacy, snapshots: SharedSnapshots, place: Workplace, duty: tuple[Router, Audience]
     ) -> None:
         """Works for this host's deciders, and for those who are told of what is learned."""
-        self._leadership = leadership
+        self._candidacy = candidacy
         self._snapshots = snapshots
         self._place = place
         self._router, self._audience = duty
@@ -50,7 +73,7 @@ class Member:
 
     def start(self) -> None:
         """Returns once every policy can be decided. Raises StartRefused if that takes too long."""
-        self._leadership.on_news = self._news.set
+        self._candidacy.on_news = self._news.set
         give_up_at = time.monotonic() + START_S
         while not self._can_decide():
             if time.monotonic() > give_up_at:
@@ -68,7 +91,7 @@ class Member:
 
     def wake(self) -> None:
         """An outcome was committed on this host."""
-        self._leadership.wake()
+        self._candidacy.wake()
 
     def close(self) -> None:
         """Folds and publishes what is committed if this host leads, then stops."""
@@ -78,7 +101,7 @@ class Member:
             self._thread.join()
         if self._learner is not None:
             with suppress(JournalUnavailable):
-                self._leadership.place()
+                self._candidacy.place()
             self._learner.close()
 
     def _run(self) -> None:
@@ -92,8 +115,8 @@ class Member:
 
     def _look_around(self) -> bool:
         """True if every policy has a version here."""
-        if self._leadership.term != self._term:
-            self._change(self._leadership.term)
+        if self._candidacy.term != self._term:
+            self._change(self._candidacy.term)
         self._world = read_world(self._place.journal, self._world)
         if self._learner is not None:
             self._learner.wake()
@@ -115,8 +138,8 @@ class Member:
 
     def _take_over(self) -> None:
         """Decides by the newest stored snapshots from now on. One that cannot be used is reported once."""
-        for policy, version in self._snapshots.newest().items():
-            if policy not in self._world.policies or version <= self._versions.get(policy, -1):
+        for policy, version in self._snapshots.newest(self._world.policies).items():
+            if version <= self._versions.get(policy, -1):
                 continue
             try:
                 snapshot = self._snapshots.load(policy, version)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sojourn.v1 import snapshot_pb2
@@ -62,9 +62,10 @@ class PostgresSnapshots:
             raise BrokenSnapshot(f"there is no version {version}")
         return decode(rows[0]["snapshot"])
 
-    def newest(self) -> Mapping[str, int]:
-        """The newest stored version of each policy. Raises JournalUnavailable."""
-        rows = self._fetch("SELECT policy, max(position) AS version FROM snapshots GROUP BY policy")
+    def newest(self, policies: Iterable[str]) -> Mapping[str, int]:
+        """See SharedSnapshots.newest."""
+        sql = "SELECT policy, max(position) AS version FROM snapshots WHERE policy = ANY($1) GROUP BY policy"
+        rows = self._fetch(sql, list(policies))
         return {row["policy"]: row["version"] for row in rows}
 
     def versions(self, policy: str) -> list[int]:

@@ -68,7 +68,7 @@ class RpcServer:
             maximum_concurrent_rpcs=config.max_calls_in_flight + REFUSALS_IN_FLIGHT,
             options=(
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-                ("grpc.so_reuseport", 0),
+                ("grpc.so_reuseport", int(config.workers > 1)),
                 ("grpc.server.max_pending_requests", PENDING),
                 ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING),
             ),

@@ -13,8 +13,8 @@ import structlog
 
 from sojourn_server.errors import JournalUnavailable
 from sojourn_server.journal.journal import Journal
-from sojourn_server.router import Router
 from sojourn_server.upkeep.erasure import erase_features
+from sojourn_server.world import read_world
 
 log = structlog.get_logger(__name__)
 DAY_MS = 86_400_000
@@ -27,7 +27,6 @@ class Retention:
     def __init__(
         self,
         journal: Journal,
-        router: Router,
         *,
         days: int | None,
         now_ms: Callable[[], int],
@@ -35,7 +34,6 @@ class Retention:
     ) -> None:
         """`days` None = nothing is ever erased. `fault` hears when a pass could not be finished."""
         self._journal = journal
-        self._router = router
         self._kept_ms = (days or 0) * DAY_MS
         self._now_ms = now_ms
         self._fault = fault
@@ -55,18 +53,23 @@ class Retention:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            for policy in list(self._router.world.policies):
-                if not self._stopping.is_set():
+            try:
+                for policy in read_world(self._journal).policies:
                     self._pass(policy, self._now_ms())
+            except JournalUnavailable as error:
+                log.warning("retention_waits_for_journal", error=str(error))
             self._stopping.wait(PASS_S)
 
     def _pass(self, policy: str, now_ms: int) -> None:
+        """Raises JournalUnavailable."""
+        if self._stopping.is_set():
+            return
         try:
             erased = erase_features(self._journal, policy, before_ms=now_ms - self._kept_ms, now_ms=now_ms)
-            if erased:
-                log.info("features_erased", policy=policy, decisions=erased)
-        except JournalUnavailable as error:
-            log.warning("retention_waits_for_journal", policy=policy, error=str(error))
+        except JournalUnavailable:
+            raise
         except Exception:  # features that outstay their time are a fault that somebody has to look at
             self._fault("retention_failed")
             log.exception("retention_failed", policy=policy)
+        else:
+            log.info("features_erased", policy=policy, decisions=erased)
