@@ -74,10 +74,17 @@ def ordinary_user() -> dict[str, Any]:
 class PostgresServer:
     """One server; `stop` and `start` may be called in turn."""
 
-    def __init__(self, binaries: Path, *, fsync: bool = True) -> None:
-        """Without `fsync` a commit writes all that it must, so it survives PostgreSQL's crashes, not the machine's."""
+    def __init__(
+        self, binaries: Path, *, fsync: bool = True, listen: str = "", before: Callable[[], Command] | None = None
+    ) -> None:
+        """Without `fsync` a commit writes all that it must, so it survives PostgreSQL's crashes, not the machine's.
+
+        It listens on a Unix socket, and on the address `listen` if one is given. `before` makes what stands before its
+        command, such as one that enters a namespace and gives its rights away.
+        """
         self._binaries = binaries
-        self._settings = ["listen_addresses=", f"fsync={'on' if fsync else 'off'}"]
+        self._before = before
+        self._settings = [f"listen_addresses={listen}", f"fsync={'on' if fsync else 'off'}"]
         self.directory = Path(tempfile.mkdtemp(prefix="sojourn-pg-"))
         if os.geteuid() == 0:
             shutil.chown(self.directory, "nobody")
@@ -95,14 +102,19 @@ class PostgresServer:
             "--no-sync",
         ]
         subprocess.run(initdb, check=True, capture_output=True, cwd=self.directory, **ordinary_user())
+        if listen:
+            with (self._data / "pg_hba.conf").open("a") as rules:
+                rules.write("host all all samenet trust\n")
         self.start()
 
     def start(self) -> None:
         """Returns once the server takes connections."""
-        command: Command = [self._binaries / "postgres", "-D", self._data, "-k", self.directory]
+        as_whom = ordinary_user() if self._before is None else {}
+        command: Command = self._before() if self._before is not None else []
+        command += [self._binaries / "postgres", "-D", self._data, "-k", self.directory]
         command += [option for setting in self._settings for option in ("-c", setting)]
         with (self.directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.directory, **ordinary_user())
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.directory, **as_whom)
         give_up_at = time.monotonic() + WAIT_S
         while subprocess.run([self._binaries / "pg_isready", "-q", "-h", self.directory], check=False).returncode:
             if time.monotonic() > give_up_at or self._process.poll() is not None:
