@@ -43,6 +43,7 @@ def serve(directory: str, count: int) -> None:
         server=ServerConfig(address="127.0.0.1:0", workers=count), journal=JournalConfig(directory=Path(directory))
     )
     prepare = partial(configure_logs, "warning", "json")
+    prepare("")  # standard output is for the address
     if count == 1:
         with decider(config) as app:
             print(app.address, flush=True)
