@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import grpc
 
 from sojourn.v1 import router_pb2
 from sojourn.v1 import types_pb2 as pb
 from tests.deploy.fleet import CACHE_TTL_MS, CALLS_IN_FLIGHT, Router
-from tests.rpc.wire import Stubs
+from tests.rpc.wire import Stubs, refusal
 
 PROMPT_TOKENS = 40_000
 REVIEWED_TURNS = 9
@@ -67,11 +68,7 @@ def lose_the_disk(router: Router, stubs: Stubs, name: str) -> None:
         for i in range(3):
             answer = stubs.decide(f"{name}-{i}", tool_type="code")
             assert answer.reason == pb.REASON_JOURNAL_UNAVAILABLE
-            try:
-                stubs.end(f"{name}-{i}")
-            except grpc.RpcError as error:
-                assert isinstance(error, grpc.Call)
-                assert error.code() == grpc.StatusCode.UNAVAILABLE
+            assert refusal(partial(stubs.end, f"{name}-{i}")).code == grpc.StatusCode.UNAVAILABLE
 
 
 def flood(stubs: Stubs, name: str) -> None:
