@@ -178,8 +178,8 @@ SWITCHING = Dashboard(
             },
         ),
         Panel(
-            "Switches per episode",
-            "Switches over first turns, by policy. A sudden rise: candidates, prices or phases that flicker.",
+            "Switches per episode by policy",
+            "Switches over first turns. A sudden rise: candidates, prices or phases that flicker.",
             "none",
             {
                 "{{sojourn_policy}}": f"{rate(SWITCHES, by='sojourn_policy', over='$window')}"

@@ -12,8 +12,12 @@ from tests.deploy.fleet import PROMETHEUS
 from tests.habits.sources import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
-ROWS = re.findall(r"^\| (?!alert|---)(.+?) \| (.+) \| (.+) \|$", PAGE.split("\n## What to alert on\n")[1].split("\n## ")[0], re.M)
-RULES = re.split(r"^ +- alert: ", (PROMETHEUS / "alerts.yml").read_text(encoding="utf-8"), flags=re.M)[1:]
+ROWS = re.findall(
+    r"^\| (?!alert|---)(.+?) \| (.+) \| (.+) \|$",
+    PAGE.split("\n## What to alert on\n")[1].split("\n## ")[0],
+    re.MULTILINE,
+)
+RULES = re.split(r"^ +- alert: ", (PROMETHEUS / "alerts.yml").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
 
 
 def said(rule: str, key: str) -> str:
@@ -54,7 +58,7 @@ def test_alerts_fire_and_stop_when_they_should(promtool: Path):
 
 def test_every_alert_is_tested():
     tests = (Path(__file__).parent / "alerts_test.yml").read_text(encoding="utf-8")
-    tested = set(re.findall(r"alertname: (\w+)", tests))
+    tested = set(re.findall(r'alertname="(\w+)"', tests))
     assert tested == {rule.partition("\n")[0] for rule in RULES}
 
 

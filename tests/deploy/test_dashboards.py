@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from itertools import combinations
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -37,9 +37,7 @@ def exported() -> set[str]:
 
 def label_names() -> set[str]:
     """The labels of all instruments, as Prometheus writes them."""
-    return {
-        label.replace(".", "_") for i in (*COUNTERS, *GAUGES, *HISTOGRAM_BOUNDS) for label in i.labels
-    }
+    return {label.replace(".", "_") for i in (*COUNTERS, *GAUGES, *HISTOGRAM_BOUNDS) for label in i.labels}
 
 
 def test_there_are_four_and_they_are_what_the_code_makes():
@@ -118,4 +116,4 @@ def test_every_metric_is_on_a_page():
 
 
 def test_the_alerts_know_every_fault():
-    assert set(re.findall(r'sojourn_fault_kind="(\w+)"', ALERTS)) == set(Fault.__args__)
+    assert set(re.findall(r'sojourn_fault_kind="(\w+)"', ALERTS)) == set(get_args(Fault))
