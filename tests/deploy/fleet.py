@@ -78,11 +78,10 @@ class Prometheus:
         file = directory / "prometheus.yml"
         file.write_text(example.replace('"router-a:9464", "router-b:9464"', f'"{target}"'), encoding="utf-8")
         self.log = directory / "prometheus.log"
-        options = ["--config.file", file, "--storage.tsdb.path", directory / "data"]
+        command = [str(program), f"--config.file={file}", f"--storage.tsdb.path={directory / 'data'}"]
+        command.append(f"--web.listen-address={self._address}")
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [program, *options, f"--web.listen-address={self._address}"], stdout=log, stderr=log
-            )
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
         self._wait_until_it_answers()
         self.began_s = time.time()
         self.await_scrape()

@@ -99,7 +99,7 @@ def test_a_prometheus_port_that_cannot_be_had_refuses_the_start(port: str):
             "OTEL_EXPORTER_PROMETHEUS_PORT": str(listener.getsockname()[1]) if port == "taken" else port,
             "SOJOURN_JOURNAL__KIND": "memory",
         }
-        serve = [Path(sys.executable).with_name("sojourn"), "serve", "--address", "127.0.0.1:0"]
+        serve = [str(Path(sys.executable).with_name("sojourn")), "serve", "--address", "127.0.0.1:0"]
         done = subprocess.run(serve, env=variables, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 2
     assert "OTEL_* variables: " in done.stderr
