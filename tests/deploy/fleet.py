@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from sojourn_server.config import Config
+from sojourn_server.config import CacheConfig, Config
 from tests.habits.sources import REPOSITORY
 from tests.ports import find_unused_port
 
@@ -29,14 +29,12 @@ Sample = dict[str, Any]
 
 
 class Router:
-    """`sojourn serve`: caches that are soon cold, many control episodes, room for few calls at once."""
+    """`sojourn serve`: every model has a cache, which is soon cold; many control episodes, room for few calls at once."""
 
     def __init__(self, directory: Path) -> None:
         self.metrics_address = f"127.0.0.1:{find_unused_port()}"
-        models = [m.model_dump(mode="json") for m in Config().models]
-        for model in models:
-            if model["cache"]:
-                model["cache"]["ttl_ms"] = CACHE_TTL_MS
+        cache = CacheConfig(ttl_ms=CACHE_TTL_MS)
+        models = [m.model_copy(update={"cache": cache}).model_dump(mode="json") for m in Config().models]
         environment = {
             "PATH": os.environ["PATH"],
             "OTEL_METRICS_EXPORTER": "prometheus",

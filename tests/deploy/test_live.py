@@ -30,6 +30,8 @@ TARGETS = [
     for target in panel["targets"]
 ]
 VARIABLES = {"$__rate_interval": "10s", "$__range": "60s", "$window": "60s", "$job": ".*", "$policy": ".*"}
+MAY_BE_ZERO = {"Records behind": "the learner keeps up"}
+"""Panels whose numbers may all be 0 after this day, and why."""
 FIRING = {"SojournJournalUnavailable", "SojournOverloaded"}
 WITHOUT_SERIES = {'sojourn_joins_total{sojourn_join_state="expired"}': "an episode expires after an hour at least"}
 
@@ -66,7 +68,7 @@ def test_a_panels_query_has_something_to_show(fleet: Fleet, panel: dict[str, Any
     assert "$" not in query
     ask = fleet.prometheus.instant if target["instant"] else fleet.prometheus.over_time
     samples = ask(query)
-    assert numbers(samples)
+    assert any(numbers(samples)) or (numbers(samples) and panel["title"] in MAY_BE_ZERO)
     for label in re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]):
         assert all(label in sample["metric"] for sample in samples)
 
