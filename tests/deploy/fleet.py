@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -29,7 +29,7 @@ Sample = dict[str, Any]
 
 
 class Router:
-    """`sojourn serve`: every model has a cache, which is soon cold; many control episodes, room for few calls at once."""
+    """`sojourn serve`: every model has a cache, which is soon cold; many control episodes, few calls at once."""
 
     def __init__(self, directory: Path) -> None:
         self.metrics_address = f"127.0.0.1:{find_unused_port()}"
@@ -106,10 +106,9 @@ class Prometheus:
 
     def get(self, what: str, **parameters: Any) -> Any:
         """The data of an answer of the HTTP API; fails with Prometheus' own words."""
-        connection = http.client.HTTPConnection(self._address, timeout=WAIT_S)
-        connection.request("GET", f"/api/v1/{what}?{urlencode(parameters)}")
-        answer = json.load(connection.getresponse())
-        connection.close()
+        with closing(http.client.HTTPConnection(self._address, timeout=WAIT_S)) as connection:
+            connection.request("GET", f"/api/v1/{what}?{urlencode(parameters)}")
+            answer = json.loads(connection.getresponse().read())
         assert answer["status"] == "success", f"{answer.get('error')}: {parameters}"
         return answer["data"]
 
