@@ -19,6 +19,8 @@ ROWS = re.findall(
 )
 RULES = re.split(r"^ +- alert: ", (PROMETHEUS / "alerts.yml").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
 
+UNIT_TESTS = sorted(Path(__file__).parent.glob("*_test.yml"))
+
 
 def said(rule: str, key: str) -> str:
     """An annotation of a rule, or its expression's first line."""
@@ -52,13 +54,15 @@ def test_promtool_finds_nothing_wrong(promtool: Path, command: tuple[str, ...]):
     run(promtool, *command, folder=PROMETHEUS)
 
 
-def test_alerts_fire_and_stop_when_they_should(promtool: Path):
-    run(promtool, "test", "rules", "alerts_test.yml", folder=Path(__file__).parent)
+@pytest.mark.parametrize("file", UNIT_TESTS, ids=lambda file: file.stem)
+def test_alerts_fire_and_stop_when_they_should(promtool: Path, file: Path):
+    run(promtool, "test", "rules", file.name, folder=file.parent)
 
 
 def test_every_alert_is_tested():
-    tests = (Path(__file__).parent / "alerts_test.yml").read_text(encoding="utf-8")
-    tested = set(re.findall(r'alertname="(\w+)"', tests))
+    tested = {
+        name for file in UNIT_TESTS for name in re.findall(r'alertname="(\w+)"', file.read_text(encoding="utf-8"))
+    }
     assert tested == {rule.partition("\n")[0] for rule in RULES}
 
 
