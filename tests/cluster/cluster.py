@@ -159,7 +159,7 @@ class Cluster:
 
 @contextmanager
 def cluster() -> Iterator[Cluster]:
-    """A cluster that serves. Raises NoNetwork, NoPostgres."""
+    """A cluster that serves. Raises NoNetwork, NoProgram."""
     with ExitStack() as made:
         directory = Path(made.enter_context(tempfile.TemporaryDirectory()))
         network = made.enter_context(Network((*HOSTS, "pg", "lb")))
