@@ -86,6 +86,13 @@ LANGUAGES = {
             build=(("go", "vet", "./..."), ("go", "build", "-o", "build/runner", "./internal/runner")),
             run=("build/runner",),
         ),
+        Language(
+            "rust",
+            "Rust",
+            tools=("cargo", "rustc", "cc"),
+            build=(("cargo", "build", "--quiet", "--locked", "--example", "runner"),),
+            run=("target/debug/examples/runner",),
+        ),
     )
 }
 """By the names of their folders, in the order in which they are shown."""

@@ -55,7 +55,7 @@ impl Refused {
 
     /// Reads a status with the details beside it.
     pub(crate) fn from_status(status: &Status) -> Self {
-        let mut details = status.get_error_details();
+        let details = status.get_error_details();
         let violations = details.bad_request().map(|bad| bad.field_violations.clone()).unwrap_or_default();
         Self {
             code: code_of(status),
