@@ -93,6 +93,13 @@ LANGUAGES = {
             build=(("cargo", "build", "--quiet", "--locked", "--example", "runner"),),
             run=("target/debug/examples/runner",),
         ),
+        Language(
+            "java",
+            "Java",
+            tools=("javac", "mvn"),
+            build=(("mvn", "--quiet", "--batch-mode", "test-compile", "dependency:copy-dependencies"),),
+            run=("java", "-cp", "target/classes:target/test-classes:target/dependency/*", "io.github.sojournrouter.Runner"),
+        ),
     )
 }
 """By the names of their folders, in the order in which they are shown."""

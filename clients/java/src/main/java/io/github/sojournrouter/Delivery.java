@@ -42,7 +42,7 @@ final class Delivery {
     } catch (RejectedExecutionException full) {
       report.drop(sender.isShutdown() ? "the client is closed" : "the queue is full");
     }
-    return report.settled;
+    return report.settled.copy(); // whatever the caller does to it, the report goes its way
   }
 
   /** Waits until every report is settled, which is when the newest is; false if the time ran out first. */
