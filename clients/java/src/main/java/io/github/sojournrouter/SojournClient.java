@@ -54,6 +54,20 @@ public final class SojournClient implements AutoCloseable {
     channel.getState(true);
   }
 
+  /**
+   * Waits until the router answers, for at most {@code timeout}; false if it did not, and the client may be used all the
+   * same. The first call of a JVM loads the classes of gRPC, which takes longer than a decision's deadline: after this
+   * one the first decision is as fast as any. It asks what the router refuses, so nothing is decided.
+   */
+  public boolean connect(Duration timeout) {
+    try {
+      call(timeout, null, stub -> stub.withWaitForReady().decide(DecideRequest.getDefaultInstance()));
+      return true;
+    } catch (RequestRefusedException refused) {
+      return refused.code() != Status.Code.UNAVAILABLE && refused.code() != Status.Code.DEADLINE_EXCEEDED;
+    }
+  }
+
   /** An episode; its id is 1 to 128 bytes and never reused. */
   public Episode episode(String id) {
     return episode(id, new EpisodeOptions());

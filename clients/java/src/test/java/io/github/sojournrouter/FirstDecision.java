@@ -1,5 +1,6 @@
 package io.github.sojournrouter;
 
+import java.time.Duration;
 import java.util.Map;
 import sojourn.v1.Types.Context;
 import sojourn.v1.Types.Severity;
@@ -12,6 +13,7 @@ final class FirstDecision {
   public static void main(String[] arguments) {
     var options = new ClientOptions().fallback(Map.of("search", "gpt-oss-120b", "*", "gpt-5"));
     try (var client = new SojournClient("localhost:50051", options)) {
+      client.connect(Duration.ofSeconds(2));
       var episode = client.episode("ticket-4711", new EpisodeOptions().taskType("support"));
 
       var decision = episode.decide(Context.newBuilder().setToolName("grep").setPromptTokens(6_200).build());
