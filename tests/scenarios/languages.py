@@ -17,6 +17,7 @@ HERE = Path(__file__).resolve().parent
 CLIENTS = HERE.parents[1] / "clients"
 REPOSITORY = CLIENTS.parent
 BUILD_WITHIN_S = 900.0
+_JAVA_CLASSES = os.pathsep.join(("target/classes", "target/test-classes", "target/dependency/*"))
 
 
 class BuildFailed(Exception):
@@ -46,7 +47,7 @@ class Language:
         return CLIENTS / self.name
 
     def is_wanted(self) -> bool:
-        """Whether a test should play it: SOJOURN_LANGUAGES names it or is "all"; unless set, all but the slow to build."""
+        """Whether a test should play it: SOJOURN_LANGUAGES names it or is "all"; else unless slow to build."""
         wanted = os.environ.get("SOJOURN_LANGUAGES", "")
         return wanted == "all" or (self.name in wanted.split(",") if wanted else not self.slow_to_build)
 
@@ -106,7 +107,7 @@ LANGUAGES = {
             "Java",
             tools=("javac", "mvn"),
             build=(("mvn", "--quiet", "--batch-mode", "test-compile", "dependency:copy-dependencies"),),
-            run=("java", "-cp", "target/classes:target/test-classes:target/dependency/*", "io.github.sojournrouter.Runner"),
+            run=("java", "-cp", _JAVA_CLASSES, "io.github.sojournrouter.Runner"),
         ),
     )
 }
