@@ -56,8 +56,8 @@ public final class SojournClient implements AutoCloseable {
 
   /**
    * Waits until the router answers, for at most {@code timeout}; false if it did not, and the client may be used all the
-   * same. The first call of a JVM loads the classes of gRPC, which takes longer than a decision's deadline: after this
-   * one the first decision is as fast as any. It asks what the router refuses, so nothing is decided.
+   * same. The first call of a JVM loads the classes of gRPC, which takes longer than a decision's deadline and is better
+   * done here. It asks what the router refuses, so nothing is decided.
    */
   public boolean connect(Duration timeout) {
     try {
