@@ -17,6 +17,7 @@ HERE = Path(__file__).resolve().parent
 CLIENTS = HERE.parents[1] / "clients"
 REPOSITORY = CLIENTS.parent
 BUILD_WITHIN_S = 900.0
+_JAVA_CLASSES = os.pathsep.join(("target/classes", "target/test-classes", "target/dependency/*"))
 
 
 class BuildFailed(Exception):
@@ -27,7 +28,8 @@ class BuildFailed(Exception):
 class Language:
     """A language: `tools` must be on the path and `files` be there; `apt` brings them where Debian's are new enough.
 
-    `build` and `run` are commands inside the client's folder.
+    `build` and `run` are commands inside the client's folder. A language that is `slow_to_build` compiles for minutes
+    when its caches are empty, so the tests play it only when they are asked to.
     """
 
     name: str
@@ -37,11 +39,17 @@ class Language:
     tools: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     apt: tuple[str, ...] = ()
+    slow_to_build: bool = False
 
     @property
     def folder(self) -> Path:
         """Where the client lives."""
         return CLIENTS / self.name
+
+    def is_wanted(self) -> bool:
+        """Whether a test should play it: SOJOURN_LANGUAGES names it or is "all"; else unless slow to build."""
+        wanted = os.environ.get("SOJOURN_LANGUAGES", "")
+        return wanted == "all" or (self.name in wanted.split(",") if wanted else not self.slow_to_build)
 
     def missing(self) -> list[str]:
         """Tools and files that the machine lacks."""
@@ -85,6 +93,21 @@ LANGUAGES = {
             tools=("go",),
             build=(("go", "vet", "./..."), ("go", "build", "-o", "build/runner", "./internal/runner")),
             run=("build/runner",),
+        ),
+        Language(
+            "rust",
+            "Rust",
+            tools=("cargo", "rustc", "cc"),
+            build=(("cargo", "build", "--quiet", "--locked", "--example", "runner"),),
+            run=("target/debug/examples/runner",),
+            slow_to_build=True,
+        ),
+        Language(
+            "java",
+            "Java",
+            tools=("javac", "mvn"),
+            build=(("mvn", "--quiet", "--batch-mode", "test-compile", "dependency:copy-dependencies"),),
+            run=("java", "-cp", _JAVA_CLASSES, "io.github.sojournrouter.Runner"),
         ),
     )
 }

@@ -30,10 +30,21 @@ def test_the_python_client_keeps_to_every_rule(stage: Stage, name: str):
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("language", [name for name in LANGUAGES if name != "python"])
 def test_every_other_language_makes_a_decision(stage: Stage, language: str):
+    if not LANGUAGES[language].is_wanted():
+        pytest.skip(f"the client for {LANGUAGES[language].title} is not tried: SOJOURN_LANGUAGES=all tries it too")
     if missing := LANGUAGES[language].prepare():
         pytest.skip(f"the client for {LANGUAGES[language].title} is not tried: not on this machine: {missing}")
     LANGUAGES[language].make()
     assert play(LANGUAGES[language], SCENARIOS[SMOKE], stage) == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "played"),
+    [("", {"python", "typescript", "go", "java"}), ("all", set(LANGUAGES)), ("rust,go", {"rust", "go"})],
+)
+def test_what_is_slow_to_build_is_played_on_request(monkeypatch: pytest.MonkeyPatch, wanted: str, played: set[str]):
+    monkeypatch.setenv("SOJOURN_LANGUAGES", wanted)
+    assert {name for name, language in LANGUAGES.items() if language.is_wanted()} == played
 
 
 def test_a_client_that_differs_is_found_out(stage: Stage):
