@@ -1,0 +1,207 @@
+"""How the cost of a decision grows: with candidates, features, rows of the journal and open episodes.
+
+The real router decides in process, over a journal on disk: a request is checked, decided and committed. What is timed
+is the CPU time of the deciding thread, the kernel's part included, so other work on the machine hardly matters. One
+thing grows at a time and all else stays as in `latency.py` (6 candidates, 30 features); the sizes of a row take turns,
+round after round. Old rows of the journal are made up: small records under keys of chance, which is what an index has
+to carry. Open episodes are real ones, as many as there are, and each decision picks one of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from random import Random
+from statistics import median
+from typing import Any
+
+from benchmarks.arena.progress import progress_bar
+from benchmarks.latency import TOOL_TYPES, TURNS_PER_EPISODE, where
+from sojourn.v1 import journal_pb2, router_pb2, types_pb2
+from sojourn_server.app import App
+from sojourn_server.cli.logs import configure_logs
+from sojourn_server.config import Config, JournalConfig, LearnerConfig, ServerConfig
+from sojourn_server.journal.disk import JOURNAL
+from sojourn_server.journal.journal import BODY_CODES, KEY_BYTES
+from sojourn_server.journal.sqlite import SqliteJournal
+from sojourn_server.router import Call
+from sojourn_server.rpc.validation import check_decide
+from sojourn_server.telemetry import Telemetry
+
+RESULT = Path(__file__).parent / "results" / "growth.json"
+PLOT = Path(__file__).parents[1] / "docs" / "plots" / "growth.png"
+CANDIDATES, FEATURES = (2, 8, 32), (10, 30, 60)
+ROWS, EPISODES = (10_000, 100_000, 1_000_000, 10_000_000), (100, 1_000, 10_000, 100_000)
+BLOCK = 400
+"""Decisions that are timed together."""
+Decide = Callable[[int], None]
+
+
+def main() -> None:
+    """Measures, prints, writes the results file and the plot."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--most-rows", type=int, default=ROWS[-1], help="10,000,000 rows take 4 GB and some minutes")
+    given = parser.parse_args()
+    configure_logs("warning", "json")
+    place = where(" ".join(["python -m benchmarks.growth", *sys.argv[1:]]))
+    rows = {
+        "candidates": by_request(CANDIDATES, lambda n: offered(candidates=n), given.rounds),
+        "features": by_request(FEATURES, lambda n: offered(features=n), given.rounds),
+        "journal rows": by_rows([n for n in ROWS if n <= given.most_rows], given.rounds),
+        "open episodes": by_episodes(EPISODES, given.rounds),
+    }
+    RESULT.write_text(json.dumps({"decide_cpu_us": rows} | place, indent=2) + "\n")
+    print(json.dumps(rows, indent=2))
+    plot(rows)
+
+
+@contextmanager
+def routing(directory: Path, *, cached_episodes: int = 10_000) -> Iterator[App]:
+    """The service over a journal in a directory, without a learner that wakes."""
+    config = Config(
+        server=ServerConfig(address="127.0.0.1:0", cached_episodes=cached_episodes),
+        journal=JournalConfig(directory=directory),
+        learner=LearnerConfig(publish_outcomes=10**9, publish_interval_ms=10**9),
+    )
+    with App.open(config, Telemetry.disabled()) as app:
+        yield app
+
+
+def offered(*, candidates: int = 0, features: int = 30) -> router_pb2.DecideRequest:
+    """A request with so many features; with candidates of its own, or the registry's six."""
+    request = router_pb2.DecideRequest(context=types_pb2.Context(task_type="benchmark", prompt_tokens=12_000))
+    for i in range(features):
+        request.context.features[f"feature_{i}"] = 0.1 * i
+    for i in range(candidates):
+        terms = types_pb2.Model(
+            name=f"model-{i}", model_class="small", input_usd_per_mtok=0.1 * (i + 1), output_usd_per_mtok=1.0
+        )
+        request.candidates.add(model=terms.name, terms=terms)
+    return request
+
+
+def turn_by_turn(app: App, template: router_pb2.DecideRequest, name: str) -> Decide:
+    """The nth decision of episodes of 25 turns, each turn of another tool type."""
+
+    def decide(number: int) -> None:
+        episode, turn = divmod(number, TURNS_PER_EPISODE)
+        ask(app, template, f"{name}-{episode}", turn)
+
+    return decide
+
+
+def ask(app: App, template: router_pb2.DecideRequest, episode_id: str, turn: int) -> None:
+    """One decision, checked as at the edge."""
+    request = router_pb2.DecideRequest()
+    request.CopyFrom(template)
+    request.episode_id, request.turn_index = episode_id, turn
+    request.context.tool_type = TOOL_TYPES[turn % len(TOOL_TYPES)]
+    check_decide(request)
+    app.router.decide(request, Call(turn))
+
+
+def in_turn(name: str, sizes: Mapping[int, Decide], rounds: int) -> dict[str, float]:
+    """Median CPU microseconds of a decision, by size."""
+    found: dict[int, list[float]] = {size: [] for size in sizes}
+    with progress_bar(name) as bar:
+        for round_ in range(-1, rounds):
+            for size, decide in sizes.items():
+                started = time.thread_time()
+                for number in range(BLOCK):
+                    decide((round_ + 1) * BLOCK + number)
+                if round_ >= 0:
+                    found[size].append((time.thread_time() - started) / BLOCK * 1e6)
+            bar(round_ + 1, rounds)
+    return {str(size): round(median(times), 1) for size, times in found.items()}
+
+
+def by_request(
+    sizes: tuple[int, ...], made: Callable[[int], router_pb2.DecideRequest], rounds: int
+) -> dict[str, float]:
+    """Requests of several sizes, on one service."""
+    with tempfile.TemporaryDirectory() as directory, routing(Path(directory)) as app:
+        return in_turn("requests", {n: turn_by_turn(app, made(n), f"size-{n}") for n in sizes}, rounds)
+
+
+def by_rows(sizes: list[int], rounds: int) -> dict[str, float]:
+    """A service over each of several journals."""
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as opened:
+        decides: dict[int, Decide] = {}
+        for size in sizes:
+            place = Path(directory) / str(size)
+            fill(place, size)
+            decides[size] = turn_by_turn(opened.enter_context(routing(place)), offered(), "fresh")
+        return in_turn("rows", decides, rounds)
+
+
+def fill(place: Path, rows: int) -> None:
+    """A journal of so many old records."""
+    SqliteJournal.open(place).close()
+    record = journal_pb2.JournalRecord(policy="old", turn=journal_pb2.TurnRecord()).SerializeToString()
+    insert = "INSERT INTO records (body, key, record) VALUES (?, ?, ?)"
+    with closing(sqlite3.connect(place / JOURNAL)) as connection, progress_bar(f"{rows:,} rows") as bar:
+        for start in range(0, rows, 100_000):
+            count = min(100_000, rows - start)
+            some = ((BODY_CODES["turn"], secrets.token_bytes(KEY_BYTES), record) for _ in range(count))
+            with connection:
+                connection.executemany(insert, some)
+            bar(start + count, rows)
+
+
+def by_episodes(sizes: tuple[int, ...], rounds: int) -> dict[str, float]:
+    """Services that have so many open episodes, all of which they may cache."""
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as opened:
+        decides: dict[int, Decide] = {}
+        for size in sizes:
+            place = Path(directory) / str(size)
+            app = opened.enter_context(routing(place, cached_episodes=2 * size))
+            decides[size] = among(app, size)
+        return in_turn("open episodes", decides, rounds)
+
+
+def among(app: App, size: int) -> Decide:
+    """Decides a turn of one of so many open episodes, picked by chance."""
+    template, random, turns = offered(), Random(size), [0] * size
+    with progress_bar(f"{size:,} episodes") as bar:
+        for episode in range(size):
+            ask(app, template, f"open-{episode}", 0)
+            if episode % 100 == 99:
+                bar(episode + 1, size)
+
+    def decide(_: int) -> None:
+        episode = random.randrange(size)
+        turns[episode] += 1
+        ask(app, template, f"open-{episode}", turns[episode])
+
+    return decide
+
+
+def plot(rows: dict[str, dict[str, Any]]) -> None:
+    """All four in one picture."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(rows), figsize=(12, 3), sharey=True, layout="constrained")
+    for axis, (name, costs) in zip(axes, rows.items(), strict=True):
+        axis.plot([int(size) for size in costs], list(costs.values()), marker="o")
+        axis.set_xscale("log")
+        axis.set_ylim(bottom=0)
+        axis.set_xlabel(name)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("CPU µs a decision")
+    figure.savefig(PLOT, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
