@@ -86,8 +86,7 @@ class PolicyState:
 
     def begins_at(self, until: int) -> int:
         """Position of that base; 0 with the prior. Nothing that was made before it is of use."""
-        base = self.base(until)
-        return base.position if base else 0
+        return base.position if (base := self.base(until)) else 0
 
     def stands(self, base: Base) -> bool:
         """False if the base was taken back: it knows what a later exclusion leaves out.
@@ -101,8 +100,7 @@ class PolicyState:
                 return not any(base.world_position < e.position < base.recorded_at for e in reaching)
             case journal_pb2.BASE_ORIGIN_IMPORT:
                 return not any(base.position <= e.through and not e.reporter for e in reaching)
-        current = base.lesson_digest == self.lesson_digest
-        return current and not any(base.position < e.position for e in reaching)
+        return base.lesson_digest == self.lesson_digest and not any(base.position < e.position for e in reaching)
 
     def version_floor(self, until: int) -> int:
         """Least version of a fold up to `until`: past every change after which a position means another state."""

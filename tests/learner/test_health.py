@@ -13,8 +13,9 @@ from sojourn.v1 import journal_pb2
 from sojourn.v1 import types_pb2 as pb
 from sojourn_server.config import PriorSettings
 from sojourn_server.errors import JournalUnavailable, StartRefused
-from sojourn_server.journal.journal import LESSON_BODIES, Appended
+from sojourn_server.journal.journal import LESSON_BODIES, Appended, Journal
 from sojourn_server.journal.memory import MemoryJournal
+from sojourn_server.learner.fold import Fold
 from tests.learner.workshop import POLICY, Workshop, configured, lesson, predictions, replayed, same
 
 Open = Callable[..., Workshop]
@@ -204,3 +205,29 @@ def test_options_that_make_no_learner_refuse_the_start_and_are_named(open_worksh
     """Whether Vowpal Wabbit does not know them, cannot use them here, or goes astray on the prior."""
     with pytest.raises(StartRefused, match=r"policies\.default\.lesson\.vw_options"):
         open_workshop(configured(lesson_settings=lesson(vw_options=options)))
+
+
+def test_a_learner_that_folds_anew_stops_when_told_and_the_next_start_does_it_again(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+):
+    """A journal of millions would hold a shutdown up for minutes."""
+    workshop.play_many(6)
+    before = workshop.settle()
+    monkeypatch.setattr("sojourn_server.learner.learner._STEP", 1)
+    real, folded = Fold.catch_up, list[int]()
+
+    def slowly(fold: Fold, journal: Journal, until: int) -> None:
+        folded.append(until)
+        if len(folded) == 3:
+            workshop.learner._stopping = True
+        real(fold, journal, until)
+
+    monkeypatch.setattr(Fold, "catch_up", slowly)
+    workshop.admin.roll_back("default", 0, workshop.call())
+    workshop.wait_for(lambda: len(folded) == 3)
+    workshop.close()
+    assert len(folded) == 3
+    assert workshop.audience.published_versions[-1] is before
+    monkeypatch.setattr(Fold, "catch_up", real)
+    workshop.open()
+    assert workshop.settle().statistics.episodes == 0

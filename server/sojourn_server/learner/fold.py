@@ -81,10 +81,7 @@ class Fold:
 
     @classmethod
     def begin(cls, policy: str, world: World, journal: Journal, *, until: int) -> Fold:
-        """The fold of the newest base up to `until`; without one, of an empty journal.
-
-        A base that cannot be opened, or is of another lesson, leaves the prior in its place, and the log says so.
-        """
+        """The fold of the newest base up to `until`, or of an empty journal; the prior in place of a broken base."""
         state = world.policies[policy]
         base, fold = state.base(until), cls.prior(policy, world)
         if base is None:

@@ -24,6 +24,11 @@ from sojourn_server.learner.snapshot import Published, Snapshots
 from sojourn_server.world import World, after, read_world
 
 log = structlog.get_logger(__name__)
+_STEP = 10_000
+
+
+class _Interrupted(Exception):
+    """The learner was told to stop while it folded a policy anew: the next start does that again."""
 
 
 class Audience(Protocol):
@@ -108,6 +113,8 @@ class Learner:
                     self._publish_all()
             except JournalUnavailable as error:
                 log.warning("learner_waits_for_journal", error=str(error))
+            except _Interrupted:
+                return
             except Exception:  # a learner that dies quietly looks like one that has converged: say it, go on
                 log.exception("learner_failed")
             if stopping:
@@ -121,13 +128,14 @@ class Learner:
             for record in records:
                 self._take(record)
                 self._read = record.position
+            self._restore_stale()
 
     def _take(self, record: journal_pb2.JournalRecord) -> None:
         if record.WhichOneof("body") in TERMINAL_BODIES:
+            self._restore_stale()  # after all that administrators said before
             self._learn(record)
-            return
-        self._heed(after(self._world, record))
-        self._restore_stale()
+        else:
+            self._heed(after(self._world, record))
 
     def _heed(self, world: World) -> None:
         """Goes on under another world; policies that fold otherwise under it are stale."""
@@ -190,7 +198,10 @@ class Learner:
         journal = self._place.journal
         restored = self._newest_sound(policy, until) or Fold.begin(policy, self._world, journal, until=until)
         try:
-            restored.catch_up(journal, until)
+            for step in (*range(restored.position, until, _STEP), until):
+                if self._stopping:
+                    raise _Interrupted
+                restored.catch_up(journal, step)
         except BadLesson as error:
             self._exclude(policy, error)
             return None
