@@ -16,7 +16,9 @@ from typing import Protocol
 
 import structlog
 
+from sojourn.v1 import snapshot_pb2
 from sojourn_server.errors import BrokenSnapshot, JournalUnavailable, StartRefused
+from sojourn_server.learner.fold import Fold
 from sojourn_server.learner.learner import Audience, Learner, Workplace
 from sojourn_server.learner.snapshot import Published, Snapshots
 from sojourn_server.router import Router
@@ -25,7 +27,9 @@ from sojourn_server.world import World, read_world
 log = structlog.get_logger(__name__)
 POLL_S = 0.5
 START_S = 60.0
-"""How long a starting host waits for the first snapshots of another one."""
+"""How long a starting host waits until it knows every policy."""
+ALONE_S = 5.0
+"""After so much of it, it folds for itself what no other host has stored in a form that it can use."""
 
 
 class Candidacy(Protocol):
@@ -74,10 +78,12 @@ class Member:
     def start(self) -> None:
         """Returns once every policy can be decided. Raises StartRefused if that takes too long."""
         self._candidacy.on_news = self._news.set
-        give_up_at = time.monotonic() + START_S
+        started_at = time.monotonic()
         while not self._can_decide():
-            if time.monotonic() > give_up_at:
+            if time.monotonic() > started_at + START_S:
                 raise StartRefused("no usable snapshot has come from the host that leads: do its logs say why?")
+            if time.monotonic() > started_at + ALONE_S:
+                self._fold_alone()
             self._news.wait(POLL_S)
             self._news.clear()
         self._thread.start()
@@ -143,12 +149,31 @@ class Member:
                 continue
             try:
                 snapshot = self._snapshots.load(policy, version)
-                published = Published.of(snapshot, self._world.policies[policy].settings.lesson)
+                if snapshot.lesson_digest != self._world.policies[policy].lesson_digest:
+                    raise BrokenSnapshot("made under another lesson, or by a release with another one")
+                self._use(snapshot)
             except BrokenSnapshot as error:
                 self._reject(policy, version, error)
-                continue
-            self._audience.published(policy, published, created_at_ms=snapshot.created_at_ms)
-            self._versions[policy] = version
+
+    def _use(self, snapshot: snapshot_pb2.Snapshot) -> None:
+        """Decides by it from now on. Raises BrokenSnapshot."""
+        policy = snapshot.policy
+        published = Published.of(snapshot, self._world.policies[policy].settings.lesson)
+        self._audience.published(policy, published, created_at_ms=snapshot.created_at_ms)
+        self._versions[policy] = snapshot.position
+
+    def _fold_alone(self) -> None:
+        """For policies that are not known yet: amid an upgrade the host that leads may be of another release.
+
+        Nobody else sees such a version; it stays until the host that leads stores one that can be used.
+        """
+        journal = self._place.journal
+        for policy in self._world.policies.keys() - self._versions.keys():
+            log.warning("folded_alone", policy=policy)
+            until = journal.position()
+            fold = Fold.begin(policy, self._world, journal, until=until)
+            fold.catch_up(journal, until)
+            self._use(fold.snapshot(created_at_ms=self._place.now_ms()))
 
     def _reject(self, policy: str, version: int, error: BrokenSnapshot) -> None:
         if self._rejected.get(policy) != version:
