@@ -15,6 +15,7 @@ import grpc
 import pytest
 
 import sojourn
+from sojourn_server.config import Config, PolicyConfig
 from sojourn.v1 import admin_pb2, admin_pb2_grpc, journal_pb2, types_pb2
 from tests.stacks.agents_under_test import STACKS, Agent, agent_class
 from tests.stacks.fake_models import (
@@ -43,6 +44,13 @@ class Server(Protocol):
     """The running router that `conftest.py` offers."""
 
     address: str
+
+
+@pytest.fixture
+def config(config: Config) -> Config:
+    """The table decides, so that searches go to the small model in every run."""
+    policy = PolicyConfig(mode="HEURISTIC")
+    return config.model_copy(update={"policies": {"default": policy}})
 
 
 @asynccontextmanager
@@ -88,7 +96,7 @@ def decisions(server: Server, episode_id: str) -> list[journal_pb2.DecisionRecor
 
 def models_of(server: Server, episode_id: str) -> list[str]:
     """The models that the router chose, attempt for attempt."""
-    return [decision.response.model for decision in decisions(server, episode_id)]
+    return [decision.answer.model for decision in decisions(server, episode_id)]
 
 
 def last_facts(server: Server, episode_id: str) -> types_pb2.TurnFacts:
@@ -125,7 +133,7 @@ def test_the_model_that_the_router_chooses_is_the_one_that_is_called(stack: str,
 def test_a_turns_tool_is_recognised_and_the_first_turn_has_none(stack: str, server: Server):
     play(stack, server.address, do_and_end)
     assert [decision.request.context.tool_name for decision in decisions(server, "e")] == ["", TOOL]
-    assert [decision.response.phase for decision in decisions(server, "e")][1] == "search"
+    assert [decision.answer.phase for decision in decisions(server, "e")][1] == "search"
 
 
 def test_usage_and_latency_flow_back_turn_by_turn(stack: str, server: Server):
@@ -192,7 +200,7 @@ def test_a_call_that_is_tried_again_is_served_by_another_model(stack: str, serve
 
     called = play(stack, server.address, act)
     chosen = decisions(server, "e")
-    assert called == [decision.response.model for decision in chosen]
+    assert called == [decision.answer.model for decision in chosen]
     assert [(d.request.turn_index, d.request.attempt) for d in chosen] == [(0, 0), (0, 1), (1, 0)]
     assert called[0] != called[1]
 

@@ -43,7 +43,7 @@ class StackAgent(Agent):
         return await self._callback.end(conversation_id, score=score, wait=True)
 
     async def close(self) -> None:
-        litellm.callbacks = []
+        litellm.logging_callback_manager._reset_all_callbacks()
         self._resources.close()
 
     async def _loop(self, **options: Any) -> None:

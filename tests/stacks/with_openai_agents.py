@@ -51,7 +51,7 @@ class FakeModel(Model):
     async def get_response(self, system_instructions: Any, input: Any, *args: Any, **options: Any) -> ModelResponse:
         self.models.call(self.name)
         usage = ResponseUsage.model_validate(USAGE)
-        counts = {name: getattr(usage, name) for name in USAGE}
+        counts: dict[str, Any] = {name: getattr(usage, name) for name in USAGE}
         return ModelResponse(output=[_output(input)], usage=Usage(requests=1, **counts), response_id=None)
 
     async def stream_response(

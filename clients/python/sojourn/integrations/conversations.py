@@ -90,18 +90,18 @@ class Conversations:
 
     def report(self, call: Call | None, **facts: Unpack[TurnReport]) -> None:
         """Tell what came of a call; it may come late, after the next call or the outcome."""
-        if call is None:
+        conversation = self._known.get(call.conversation_id) if call else None
+        if call is None or conversation is None:
             return
-        conversation = self._known.get(call.conversation_id)
-        if conversation is None:
-            self._report_late(call, facts)
-            return
-        with conversation.lock:
-            if conversation.newest == call and not conversation.ended:
-                conversation.episode.report(**facts)
-                conversation.told = True
-            else:
-                self._report_late(call, facts)
+        try:
+            with conversation.lock:
+                if conversation.newest == call and not conversation.ended:
+                    conversation.episode.report(**facts)
+                    conversation.told = True
+                elif call.decision_id:
+                    self._client.report_turn(decision_id=call.decision_id, **facts)
+        except (SojournError, ValueError) as error:
+            _log.warning("conversation %s: facts of a turn were not reported: %s", call.conversation_id, error)
 
     def could_not_serve(self, call: Call | None, error: BaseException) -> None:
         """Tell that a call failed: the next one is another attempt; without a next one, the turn failed."""
@@ -138,10 +138,6 @@ class Conversations:
                 raise
         conversation.episode = self._client.episode(f"{name}/{uuid4().hex[:8]}", task_type=self._task_type)
         return conversation.episode.decide(**inputs)
-
-    def _report_late(self, call: Call, facts: TurnReport) -> None:
-        if call.decision_id:
-            self._client.report_turn(decision_id=call.decision_id, **facts)
 
     def _conversation(self, name: str, answers_before: int) -> _Conversation:
         quiet = None

@@ -22,7 +22,6 @@ from sojourn.integrations.tool_results import count_answers, last_tool_result
 from sojourn.messages import OutcomeReport, Status, TurnReport
 from sojourn.reports import Acknowledgement
 
-CALL = "sojourn_call"  # where LiteLLM's metadata carries our call
 LONGEST_WAIT_S = 2.0
 _log = logging.getLogger("sojourn")
 
@@ -37,6 +36,7 @@ class SojournCallback(CustomLogger):
     def __init__(self, client: Client, *, group: str, task_type: str | None = None) -> None:
         super().__init__()
         self.group = group
+        self._key = f"sojourn_call_{group}"  # under which LiteLLM's metadata carries our call to its callbacks
         self.conversations = Conversations(client, task_type=task_type)
 
     async def async_filter_deployments(
@@ -65,13 +65,13 @@ class SojournCallback(CustomLogger):
             again=bool(metadata.get("previous_models")),
             allow=sorted({model_name(deployment) for deployment in healthy_deployments}),
         )
-        metadata[CALL] = call
+        metadata[self._key] = call
         return [d for d in healthy_deployments if call and model_name(d) == call.model] or healthy_deployments
 
     async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
         """Report a call that was served."""
         metadata = _metadata(kwargs["litellm_params"])
-        if not metadata.get(CALL):
+        if not metadata.get(self._key):
             return
         facts: TurnReport = {
             "served_model": _served_model(metadata),
@@ -80,11 +80,11 @@ class SojournCallback(CustomLogger):
             "error": "NONE",
         }
         facts |= usage_facts(getattr(response_obj, "usage", None))
-        self.conversations.report(Call(*metadata[CALL]), **facts)
+        self.conversations.report(Call(*metadata[self._key]), **facts)
 
     async def async_log_failure_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
         """Report a call that could not be served; LiteLLM's retry then asks for another model."""
-        if call := _metadata(kwargs["litellm_params"]).get(CALL):
+        if call := _metadata(kwargs["litellm_params"]).get(self._key):
             self.conversations.could_not_serve(Call(*call), kwargs.get("exception") or RuntimeError())
 
     async def end(
