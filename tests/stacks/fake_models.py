@@ -13,12 +13,14 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
-LARGE, MEDIUM, SMALL = "gpt-oss-120b", "deepseek-v3.2", "gemini-2.5-flash-lite"
+LARGE, MEDIUM, SMALL = "gpt-5", "deepseek-v3.2", "gemini-2.5-flash-lite"
 NAMES = (LARGE, MEDIUM, SMALL)
 OWN = "own"  # what a stack serves without a router
 TOOL = "web_search"
 SECRET = "xyzzy"  # stands in every prompt, tool call, tool result and answer, and nowhere in a journal
 INPUT_TOKENS, CACHED_TOKENS, OUTPUT_TOKENS = 1_000, 400, 20
+USD_PER_TOKEN, USD_PER_CACHED_TOKEN = 1e-6, 1e-7
+COST_USD = (INPUT_TOKENS - CACHED_TOKENS + OUTPUT_TOKENS) * USD_PER_TOKEN + CACHED_TOKENS * USD_PER_CACHED_TOKEN
 
 
 class OutOfOrder(Exception):

@@ -20,6 +20,7 @@ from sojourn.v1 import admin_pb2, admin_pb2_grpc, journal_pb2, types_pb2
 from tests.stacks.agents_under_test import STACKS, Agent, agent_class
 from tests.stacks.fake_models import (
     CACHED_TOKENS,
+    COST_USD,
     INPUT_TOKENS,
     MEDIUM,
     NAMES,
@@ -154,7 +155,7 @@ def test_cost_flows_back_where_the_stack_knows_it(stack: str, server: Server):
     facts = last_facts(server, "e")
     assert facts.HasField("cost_usd") == costs[0]
     if costs[0]:
-        assert facts.cost_usd == pytest.approx((INPUT_TOKENS + OUTPUT_TOKENS) * 1e-6)
+        assert facts.cost_usd == pytest.approx(COST_USD)
 
 
 def test_the_outcome_joins_the_decisions(stack: str, server: Server):
@@ -223,7 +224,8 @@ def test_a_tool_that_failed_is_an_error_of_the_turn_that_called_it(stack: str, s
         made.tool_fails = True
         if not made.tells_tool_errors:
             pytest.skip(f"{stack} does not say that a tool failed")
-        await do_and_end(made)
+        await made.run("e")
+        await made.end("e", 1)
 
     play(stack, server.address, act)
     assert decisions(server, "e")[1].request.previous_turn.error == types_pb2.SEVERITY_MEDIUM

@@ -13,10 +13,9 @@ import litellm
 import sojourn
 from sojourn.integrations.litellm import SojournCallback
 from tests.stacks.agents_under_test import Agent
-from tests.stacks.fake_models import NAMES, SECRET, Models, served
+from tests.stacks.fake_models import NAMES, SECRET, USD_PER_CACHED_TOKEN, USD_PER_TOKEN, Models, served
 
 GROUP = "agent"
-COST_PER_TOKEN = 1e-6
 
 
 class StackAgent(Agent):
@@ -61,7 +60,11 @@ class StackAgent(Agent):
 
 
 def _deployment(name: str, url: str) -> dict[str, Any]:
-    prices = {"input_cost_per_token": COST_PER_TOKEN, "output_cost_per_token": COST_PER_TOKEN}
+    prices = {
+        "input_cost_per_token": USD_PER_TOKEN,
+        "output_cost_per_token": USD_PER_TOKEN,
+        "cache_read_input_token_cost": USD_PER_CACHED_TOKEN,
+    }
     return {
         "model_name": GROUP,
         "litellm_params": {"model": f"openai/{name}", "api_key": "none", "api_base": url, "max_retries": 0, **prices},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -78,7 +79,8 @@ class StackAgent(Agent):
 
         async def stream(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[Any]:
             self.models.call(name)
-            yield SECRET if _is_answered(messages) else {0: DeltaToolCall(TOOL, f'{{"query": "{SECRET}"}}', "call-1")}
+            call = DeltaToolCall(name=TOOL, json_args=json.dumps({"query": SECRET}), tool_call_id="call-1")
+            yield SECRET if _is_answered(messages) else {0: call}
 
         return FakeModel(answer, stream_function=stream, model_name=name)
 
