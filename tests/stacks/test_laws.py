@@ -238,7 +238,9 @@ def test_streaming_is_routed_and_reported_too(stack: str, server: Server):
 
     called = play(stack, server.address, act)
     assert called == models_of(server, "e")
-    assert_usage(last_facts(server, "e"))
+    facts = last_facts(server, "e")
+    assert min(facts.usage.input_tokens, facts.usage.output_tokens) > 0  # some fakes count a stream by themselves
+    assert facts.error == types_pb2.SEVERITY_NONE
 
 
 def test_without_an_event_loop_all_is_the_same(stack: str, server: Server):

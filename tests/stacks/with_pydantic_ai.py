@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pydantic_ai
@@ -19,16 +18,6 @@ from tests.stacks.agents_under_test import Agent
 from tests.stacks.fake_models import CACHED_TOKENS, INPUT_TOKENS, NAMES, OUTPUT_TOKENS, OWN, SECRET, TOOL, Models, OutOfOrder
 
 USAGE = RequestUsage(input_tokens=INPUT_TOKENS, cache_read_tokens=CACHED_TOKENS, output_tokens=OUTPUT_TOKENS)
-
-
-class FakeModel(FunctionModel):
-    """One of the fakes; `FunctionModel` would count the words of a stream by itself."""
-
-    @asynccontextmanager
-    async def request_stream(self, *args: Any, **options: Any) -> AsyncIterator[Any]:
-        async with super().request_stream(*args, **options) as stream:
-            yield stream
-            stream._usage = USAGE
 
 
 class StackAgent(Agent):
@@ -82,7 +71,7 @@ class StackAgent(Agent):
             call = DeltaToolCall(name=TOOL, json_args=json.dumps({"query": SECRET}), tool_call_id="call-1")
             yield SECRET if _is_answered(messages) else {0: call}
 
-        return FakeModel(answer, stream_function=stream, model_name=name)
+        return FunctionModel(answer, stream_function=stream, model_name=name)
 
 
 def _is_answered(messages: list[ModelMessage]) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Unpack
 
-from pydantic_ai.messages import ModelMessage, ModelResponse, RetryPromptPart, ToolReturnPart
+from pydantic_ai.messages import ModelMessage, ModelResponse
 from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings, merge_model_settings
@@ -24,6 +24,8 @@ from sojourn.integrations.conversations import Call, Conversations
 from sojourn.integrations.tool_results import ToolResult
 from sojourn.messages import OutcomeReport, Status, TurnReport
 from sojourn.reports import Acknowledgement
+
+FAILED_OUTCOMES = ("failed", "retried")
 
 
 class SojournModels:
@@ -102,11 +104,14 @@ class _ChosenModel(WrapperModel):
 
 
 def last_tool_result(messages: Sequence[ModelMessage]) -> ToolResult | None:
-    """Return the newest tool result after the model's last answer; a prompt to call a tool again is a failed one."""
+    """Return the newest tool result after the model's last answer."""
     newest = messages[-1]
-    for part in () if isinstance(newest, ModelResponse) else reversed(newest.parts):
-        if isinstance(part, ToolReturnPart | RetryPromptPart) and part.tool_name:
-            return ToolResult(part.tool_name, failed=isinstance(part, RetryPromptPart))
+    parts: list[Any] = [] if isinstance(newest, ModelResponse) else list(newest.parts)
+    for part in reversed(parts):
+        if part.part_kind == "tool-return":
+            return ToolResult(part.tool_name, failed=getattr(part, "outcome", "success") in FAILED_OUTCOMES)
+        if part.part_kind == "retry-prompt" and part.tool_name:  # a failed result, before version 2
+            return ToolResult(part.tool_name, failed=True)
     return None
 
 
