@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import subprocess
 import time
 import urllib.error
@@ -41,11 +42,13 @@ class Proxy:
     """A running proxy and the models behind it."""
 
     url: str
+    key: str
     models: Models
 
     def post(self, path: str, body: dict[str, Any], **headers: str) -> Any:
         """The proxy's answer."""
-        head = {"content-type": "application/json", **{name.replace("_", "-"): value for name, value in headers.items()}}
+        head = {name.replace("_", "-"): value for name, value in headers.items()}
+        head |= {"content-type": "application/json", "authorization": f"Bearer {self.key}"}
         request = urllib.request.Request(f"{self.url}{path}", json.dumps(body).encode(), head)
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
@@ -68,12 +71,13 @@ def proxy(server: App, tmp_path: Path) -> Iterator[Proxy]:
     port, models = find_unused_port(), Models()
     with served(models) as models_url, (tmp_path / "log").open("w") as log:
         keys = dict.fromkeys(("OPENAI_API_KEY", "DEEPSEEK_API_KEY", "GEMINI_API_KEY"), "none")
+        keys["LITELLM_MASTER_KEY"] = f"sk-{secrets.token_hex(32)}"
         variables = os.environ | keys | {"OPENAI_API_BASE": models_url, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
         command = [os.environ[PROXY_VARIABLE], "--config", str(tmp_path / "config.yaml"), "--port", str(port)]
         process = subprocess.Popen(command, env=variables, stdout=log, stderr=log, cwd=tmp_path)
         try:
             _await(f"http://127.0.0.1:{port}/health/liveliness", process, tmp_path / "log")
-            yield Proxy(f"http://127.0.0.1:{port}", models)
+            yield Proxy(f"http://127.0.0.1:{port}", keys["LITELLM_MASTER_KEY"], models)
         finally:
             process.terminate()
             process.wait(30)
