@@ -84,7 +84,9 @@ def play(stack: str, *, oldest: bool) -> tuple[str, Score]:
         pinned = needed.replace(">=", "==") if oldest else needed
         python = environment(Path(directory) / "venv", "--editable", f".[server,{stack}]", pinned, *TEST_TOOLS)
         found = version_of(python, needed.partition(">=")[0])
-        return found, score(python, Path(directory), ["tests/stacks/test_laws.py", "tests/stacks/test_examples.py", "-k", stack])
+        return found, score(
+            python, Path(directory), ["tests/stacks/test_laws.py", "tests/stacks/test_examples.py", "-k", stack]
+        )
 
 
 def play_proxy() -> tuple[str, Score]:
@@ -92,7 +94,9 @@ def play_proxy() -> tuple[str, Score]:
     with TemporaryDirectory() as directory:
         python = environment(Path(directory) / "venv", "--editable", ".", "litellm[proxy]>=1.80")
         os.environ[PROXY_VARIABLE] = str(python.with_name("litellm"))
-        return version_of(python, "litellm"), score(Path(sys.executable), Path(directory), ["tests/stacks/test_proxy.py"])
+        return version_of(python, "litellm"), score(
+            Path(sys.executable), Path(directory), ["tests/stacks/test_proxy.py"]
+        )
 
 
 def matrix(scores: dict[str, Any]) -> str:
@@ -111,7 +115,9 @@ def write_page(table: str, place: dict[str, str]) -> None:
     PAGE.write_text(f"{before}{MARKS[0]}\n{table}\n\n{seen}\n{MARKS[1]}{after}", "utf-8")
 
 
-def main(stack: Annotated[list[str] | None, typer.Option(help="Play this stack alone; may be given again.")] = None) -> None:
+def main(
+    stack: Annotated[list[str] | None, typer.Option(help="Play this stack alone; may be given again.")] = None,
+) -> None:
     """Play the stacks; a run of all of them writes the result and the table."""
     wanted = stack or [*STACKS, PROXY]
     if unknown := set(wanted) - {*STACKS, PROXY}:

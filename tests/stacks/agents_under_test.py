@@ -53,6 +53,7 @@ class Agent(ABC):
 
     async def close(self) -> None:
         """Let go of what the stack holds."""
+        return
 
 
 def agent_class(stack: str) -> type[Agent]:

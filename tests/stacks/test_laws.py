@@ -1,4 +1,4 @@
-"""What holds for every stack, with its real package and fake models: played against a router, read back from its journal.
+"""What holds for every stack, with its real package and fake models, read back from the journal of a real router.
 
 A stack whose package is not installed is skipped; `python -m tests.stacks` installs each, oldest and newest.
 """
@@ -15,8 +15,8 @@ import grpc
 import pytest
 
 import sojourn
-from sojourn_server.config import Config, PolicyConfig
 from sojourn.v1 import admin_pb2, admin_pb2_grpc, journal_pb2, types_pb2
+from sojourn_server.config import Config, PolicyConfig
 from tests.stacks.agents_under_test import STACKS, Agent, agent_class
 from tests.stacks.fake_models import (
     CACHED_TOKENS,

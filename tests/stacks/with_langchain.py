@@ -57,7 +57,7 @@ class Retry(AgentMiddleware):
         for _ in range(self.retries):
             try:
                 return await handler(request)
-            except Exception:  # noqa: BLE001, S112 - as a retry does
+            except Exception:  # noqa: BLE001 - as a retry does
                 continue
         return await handler(request)
 

@@ -15,7 +15,17 @@ from pydantic_ai.usage import RequestUsage
 import sojourn
 from sojourn.integrations.pydantic_ai import SojournModels
 from tests.stacks.agents_under_test import Agent
-from tests.stacks.fake_models import CACHED_TOKENS, INPUT_TOKENS, NAMES, OUTPUT_TOKENS, OWN, SECRET, TOOL, Models, OutOfOrder
+from tests.stacks.fake_models import (
+    CACHED_TOKENS,
+    INPUT_TOKENS,
+    NAMES,
+    OUTPUT_TOKENS,
+    OWN,
+    SECRET,
+    TOOL,
+    Models,
+    OutOfOrder,
+)
 
 USAGE = RequestUsage(input_tokens=INPUT_TOKENS, cache_read_tokens=CACHED_TOKENS, output_tokens=OUTPUT_TOKENS)
 

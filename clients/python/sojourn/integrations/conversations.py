@@ -119,7 +119,12 @@ class Conversations:
         return conversation is None or conversation.newest is None or conversation.told
 
     def end(
-        self, conversation_id: str, status: Status | None = None, *, wait: bool = False, **outcome: Unpack[OutcomeReport]
+        self,
+        conversation_id: str,
+        status: Status | None = None,
+        *,
+        wait: bool = False,
+        **outcome: Unpack[OutcomeReport],
     ) -> Acknowledgement | None:
         """End a conversation's episode, or one of another process. `wait` and errors as in `Episode.succeed`."""
         conversation = self._known.get(conversation_id)

@@ -49,7 +49,12 @@ class SojournModels:
         return model if isinstance(model, Model) else self.provider.get_model(model)
 
     def end(
-        self, conversation_id: str, status: Status | None = None, *, wait: bool = False, **outcome: Unpack[OutcomeReport]
+        self,
+        conversation_id: str,
+        status: Status | None = None,
+        *,
+        wait: bool = False,
+        **outcome: Unpack[OutcomeReport],
     ) -> Acknowledgement | None:
         """End a conversation's episode, as `Client.report_outcome` does."""
         return self.conversations.end(conversation_id, status, wait=wait, **outcome)

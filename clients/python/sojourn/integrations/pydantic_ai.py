@@ -31,7 +31,9 @@ FAILED_OUTCOMES = ("failed", "retried")
 class SojournModels:
     """Models to choose from, by the router's names for them."""
 
-    def __init__(self, client: Client, models: Mapping[str, Model], *, own: Model, task_type: str | None = None) -> None:
+    def __init__(
+        self, client: Client, models: Mapping[str, Model], *, own: Model, task_type: str | None = None
+    ) -> None:
         self.models = models
         self.own = own
         self.conversations = Conversations(client, task_type=task_type)
@@ -41,7 +43,12 @@ class SojournModels:
         return _ChosenModel(self, conversation_id)
 
     def end(
-        self, conversation_id: str, status: Status | None = None, *, wait: bool = False, **outcome: Unpack[OutcomeReport]
+        self,
+        conversation_id: str,
+        status: Status | None = None,
+        *,
+        wait: bool = False,
+        **outcome: Unpack[OutcomeReport],
     ) -> Acknowledgement | None:
         """End a conversation's episode, as `Client.report_outcome` does."""
         return self.conversations.end(conversation_id, status, wait=wait, **outcome)

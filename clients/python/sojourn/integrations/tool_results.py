@@ -30,7 +30,9 @@ def last_tool_result(conversation: Sequence[Any]) -> ToolResult | None:
     result = next(results, None)
     if result is None:
         return None
-    call = next((part for item in reversed(conversation) for part in _calls(item) if _id_of(part) == _call_id(result)), {})
+    call = next(
+        (part for item in reversed(conversation) for part in _calls(item) if _id_of(part) == _call_id(result)), {}
+    )
     name = call.get("name") or call.get("function", {}).get("name") or result.get("name")
     return ToolResult(str(name), failed=bool(result.get("is_error"))) if name else None
 
@@ -54,7 +56,9 @@ def _parts(item: Any) -> Iterator[Part]:
     if isinstance(item, Mapping):
         yield item
         content = item.get("content")
-        yield from (block for block in content or () if isinstance(block, Mapping)) if not isinstance(content, str) else ()
+        yield from (
+            (block for block in content or () if isinstance(block, Mapping)) if not isinstance(content, str) else ()
+        )
 
 
 def _calls(item: Any) -> Iterator[Part]:
