@@ -69,7 +69,7 @@ def version_of(python: Path, package: str) -> str:
 def score(python: Path, folder: Path, selection: Sequence[str]) -> Score:
     """Runs some of the tests by an environment's Python."""
     report = folder / "report.xml"
-    tests = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junit-xml={report}", *selection]
+    tests = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junit-xml={report}", *selection]
     subprocess.run(tests, cwd=REPOSITORY, check=False)
     (suite,) = ET.parse(report).getroot().iter("testsuite")
     count = {name: int(suite.attrib[name]) for name in ("tests", "failures", "errors", "skipped")}

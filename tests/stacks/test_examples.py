@@ -28,7 +28,7 @@ def run(stack: str, address: str) -> str:
     except ImportError as error:
         pytest.skip(f"SKIPPED: {stack} is not installed ({error}); run python -m tests.stacks")
     variables = os.environ | {"SOJOURN_ADDRESS": address, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-    example = [sys.executable, FOLDER / f"{EXAMPLES[stack]}.py"]
+    example = [sys.executable, str(FOLDER / f"{EXAMPLES[stack]}.py")]
     result = subprocess.run(example, env=variables, capture_output=True, text=True, check=False)
     assert result.returncode == 0 or "sojourn.errors.DroppedReports" in result.stderr.splitlines()[-1]
     return result.stdout

@@ -63,7 +63,7 @@ def shown(language: str) -> str:
 @pytest.fixture
 def proxy(server: App, tmp_path: Path) -> Iterator[Proxy]:
     """The proxy as the page sets it up; only addresses, providers and patience are the test's."""
-    config = re.sub(r"model: \w+/", "model: openai/", shown("yaml"))
+    config = re.sub(r"model: \w+/", "model: hosted_vllm/", shown("yaml"))  # a provider that may be anywhere
     callback = shown("python").replace('"127.0.0.1:50051"', f'"{server.address}", decide_deadline_ms=5_000')
     assert server.address in callback
     (tmp_path / "config.yaml").write_text(config)
@@ -72,7 +72,7 @@ def proxy(server: App, tmp_path: Path) -> Iterator[Proxy]:
     with served(models) as models_url, (tmp_path / "log").open("w") as log:
         keys = dict.fromkeys(("OPENAI_API_KEY", "DEEPSEEK_API_KEY", "GEMINI_API_KEY"), "none")
         keys["LITELLM_MASTER_KEY"] = f"sk-{secrets.token_hex(32)}"
-        variables = os.environ | keys | {"OPENAI_API_BASE": models_url, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+        variables = os.environ | keys | {"HOSTED_VLLM_API_BASE": models_url, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
         command = [os.environ[PROXY_VARIABLE], "--config", str(tmp_path / "config.yaml"), "--port", str(port)]
         process = subprocess.Popen(command, env=variables, stdout=log, stderr=log, cwd=tmp_path)
         try:

@@ -108,7 +108,8 @@ class SojournMiddleware(AgentMiddleware):
     def _report(self, call: Call | None, response: Any, seconds: float) -> None:
         messages = getattr(response, "result", [response])
         answer = next((message for message in messages if isinstance(message, AIMessage)), None)
-        self.conversations.report(call, latency_ms=seconds * 1000, error="NONE", **usage_facts(answer))
+        facts: TurnReport = {**usage_facts(answer), "latency_ms": seconds * 1000, "error": "NONE"}
+        self.conversations.report(call, **facts)
 
 
 def last_tool_result(messages: list[AnyMessage]) -> ToolResult | None:

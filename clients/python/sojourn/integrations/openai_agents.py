@@ -116,7 +116,8 @@ class _ChosenModel(Model):
 
     def _report(self, call: Call | None, usage: Any, began: float) -> None:
         latency_ms = (time.monotonic() - began) * 1000
-        self._conversations.report(call, latency_ms=latency_ms, error="NONE", **usage_facts(usage))
+        facts: TurnReport = {**usage_facts(usage), "latency_ms": latency_ms, "error": "NONE"}
+        self._conversations.report(call, **facts)
 
 
 def usage_facts(usage: Any) -> TurnReport:

@@ -107,7 +107,8 @@ class _ChosenModel(WrapperModel):
 
     def _report(self, call: Call | None, response: ModelResponse, began: float) -> None:
         latency_ms = (time.monotonic() - began) * 1000
-        self._conversations.report(call, latency_ms=latency_ms, error="NONE", **usage_facts(response.usage))
+        facts: TurnReport = {**usage_facts(response.usage), "latency_ms": latency_ms, "error": "NONE"}
+        self._conversations.report(call, **facts)
 
 
 def last_tool_result(messages: Sequence[ModelMessage]) -> ToolResult | None:
