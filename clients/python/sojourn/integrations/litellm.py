@@ -45,7 +45,7 @@ class SojournCallback(CustomLogger):
         healthy_deployments: list[dict[str, Any]],
         messages: Sequence[Any] | None,
         request_kwargs: dict[str, Any] | None = None,
-        parent_otel_span: Any = None,
+        **_: Any,
     ) -> list[dict[str, Any]]:
         """Keep the deployments of the chosen model; all of them where the router has not chosen."""
         if model != self.group or request_kwargs is None or not healthy_deployments:
