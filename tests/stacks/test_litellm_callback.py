@@ -12,15 +12,21 @@ from sojourn_server.app import App
 from tests.stacks.fake_models import NAMES
 from tests.stacks.test_laws import PATIENT_MS, decisions
 
-litellm_callback = pytest.importorskip("sojourn.integrations.litellm", reason="SKIPPED: litellm is not installed")
-
 pytestmark = pytest.mark.filterwarnings("default")
 DEPLOYMENTS = [{"litellm_params": {"model": f"openai/{name}"}} for name in NAMES]
 
 
-def test_a_retry_that_overtakes_the_news_of_its_failure_is_an_attempt_at_the_same_turn(server: App):
+@pytest.fixture
+def kind() -> Any:
+    """The callback's class; skips where LiteLLM is not installed."""
+    return pytest.importorskip(
+        "sojourn.integrations.litellm", reason="SKIPPED: litellm is not installed"
+    ).SojournCallback
+
+
+def test_a_retry_that_overtakes_the_news_of_its_failure_is_an_attempt_at_the_same_turn(kind: Any, server: App):
     with sojourn.Client(server.address, decide_deadline_ms=PATIENT_MS) as client:
-        callback = litellm_callback.SojournCallback(client, group="agent")
+        callback = kind(client, group="agent")
 
         def left(**metadata: Any) -> list[Any]:
             request = {"metadata": {"session_id": "e", **metadata}}
@@ -36,9 +42,9 @@ def test_a_retry_that_overtakes_the_news_of_its_failure_is_an_attempt_at_the_sam
     assert first != second
 
 
-def test_other_groups_and_calls_without_a_session_are_left_alone(server: App):
+def test_other_groups_and_calls_without_a_session_are_left_alone(kind: Any, server: App):
     with sojourn.Client(server.address) as client:
-        callback = litellm_callback.SojournCallback(client, group="agent")
+        callback = kind(client, group="agent")
         for group, metadata in (("other", {"session_id": "e"}), ("agent", {})):
             left = asyncio.run(
                 callback.async_filter_deployments(
