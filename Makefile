@@ -14,6 +14,7 @@ BIN := $(VENV)/bin
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 RELEASED := $(wildcard proto/released/*.binpb)
 STUBS := clients/python
+LESS_STACKS := --no-extra litellm --no-extra langchain --no-extra openai-agents --no-extra pydantic-ai
 
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON_DOWNLOADS := never
@@ -28,7 +29,7 @@ $(VENV)/.setup: pyproject.toml uv.lock Makefile
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make setup PYTHON=...")'
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(BIN)/uv sync --locked --all-extras
+	$(BIN)/uv sync --locked --all-extras $(LESS_STACKS)
 	@touch $@
 
 # $(call generate,DIR): the Python stubs, below DIR. Only files with a service get gRPC stubs.
@@ -76,7 +77,7 @@ audit: setup ## Look all locked dependencies up among known vulnerabilities (ask
 
 sbom: setup ## Write what the service consists of to dist/sojourn.cdx.json (CycloneDX)
 	@mkdir -p dist
-	$(BIN)/uv export --quiet --locked --all-extras --no-default-groups --preview-features sbom-export \
+	$(BIN)/uv export --quiet --locked --all-extras $(LESS_STACKS) --no-default-groups --preview-features sbom-export \
 	  --format cyclonedx1.5 --output-file dist/sojourn.cdx.json
 
 demo: setup ## Play live episodes through the router and compare policies (at most three minutes)

@@ -24,6 +24,14 @@ ONLY_HOME = {
     "sojourn_server.app": "sojourn_server.cli",
 }
 CLIENT_NEEDS = {"sojourn", "grpc", "google"}
+STACKS = {
+    "sojourn.integrations.litellm": {"litellm"},
+    "sojourn.integrations.langchain": {"langchain", "langchain_core", "langgraph"},
+    "sojourn.integrations.openai_agents": {"agents"},
+    "sojourn.integrations.pydantic_ai": {"pydantic_ai"},
+}
+"""Modules that an extra brings the packages for, and those packages."""
+STACK_LINES = 150
 
 SERVER_MODULES = read_modules(SERVER)
 CLIENT_MODULES = read_modules(CLIENT)
@@ -88,7 +96,19 @@ def test_each_outside_system_is_imported_by_its_one_home(target: str, home: str)
 
 @pytest.mark.parametrize("module", CLIENT_MODULES, ids=lambda m: m.name)
 def test_the_client_needs_nothing_but_its_two_dependencies(module: Module):
-    assert foreign_roots(module) == set()
+    assert foreign_roots(module) == STACKS.get(module.name, set())
+
+
+@pytest.mark.parametrize("module", [m for m in CLIENT_MODULES if m.name in STACKS], ids=lambda m: m.name)
+def test_what_binds_a_stack_stays_thin_and_nothing_else_imports_it(module: Module):
+    assert module.line_count <= STACK_LINES
+    assert strays(CLIENT_MODULES, target=module.name, home=module.name) == []
+
+
+def test_the_bare_client_imports_nothing_that_is_for_stacks():
+    (bare,) = [module for module in CLIENT_MODULES if module.name == "sojourn"]
+    reached = {module.name for module in reachable(bare, CLIENT_MODULES)}
+    assert not [name for name in reached if is_within(name, "sojourn.integrations")]
 
 
 @pytest.mark.parametrize("package", [*PURE, *ONLY_HOME.values()])

@@ -1,0 +1,165 @@
+"""What every stack shares: an episode for each conversation, and a router that can never stop an agent.
+
+Stacks speak of conversations (sessions, threads, runs) and of calls. Here a conversation's calls become the turns
+of an episode that bears its id. A call that follows one that could not be served is another attempt at the same
+turn. A conversation that goes on after its outcome begins another episode. Whatever goes wrong is logged and gives
+None, for which the stack serves its own model. Everything may be called from any thread; a decision waits for the
+router at most the client's deadline.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from typing import NamedTuple, Unpack
+from uuid import uuid4
+
+from sojourn.client import Client, Episode
+from sojourn.decision import Decision
+from sojourn.errors import SojournError, UnmetPrecondition
+from sojourn.integrations.tool_results import ToolResult
+from sojourn.messages import OutcomeReport, Status, TurnInputs, TurnReport
+from sojourn.reports import Acknowledgement
+
+MAX_NAME_BYTES = 128
+_log = logging.getLogger("sojourn")
+
+
+class Call(NamedTuple):
+    """The model for one call, and which decision it came from; plain values, so that a stack can carry it along."""
+
+    conversation_id: str
+    model: str
+    episode_id: str
+    turn_index: int
+    attempt: int
+    decision_id: str | None
+
+
+class _Conversation:
+    def __init__(self, episode: Episode) -> None:
+        self.lock = threading.Lock()
+        self.episode = episode  # guarded by lock, like all that follows
+        self.newest: Call | None = None  # None before the first, and when the stack served its own model
+        self.told = False  # whether something was told of the newest call
+        self.failed = False  # whether the newest call could not be served
+        self.ended = False
+
+
+class Conversations:
+    """The conversations of one application; beyond `most` the one that was quiet for longest is forgotten."""
+
+    def __init__(self, client: Client, *, task_type: str | None = None, most: int = 10_000) -> None:
+        self._client = client
+        self._task_type = task_type
+        self._most = most
+        self._lock = threading.Lock()
+        self._known: OrderedDict[str, _Conversation] = OrderedDict()  # guarded by _lock, oldest use first
+
+    def choose(
+        self,
+        conversation_id: str,
+        tool: ToolResult | None = None,
+        *,
+        answers_before: int = 0,
+        again: bool = False,
+        **inputs: Unpack[TurnInputs],
+    ) -> Call | None:
+        """Return the model of the next call; None leaves it to the stack.
+
+        `tool` is what the call works on. `answers_before` numbers the first turn of a conversation that began in
+        another process. `again` says that the stack tries the same call once more.
+        """
+        if tool:
+            inputs["tool_name"] = tool.name.encode()[:MAX_NAME_BYTES].decode(errors="ignore")
+        try:
+            conversation = self._conversation(conversation_id, answers_before)
+            with conversation.lock:
+                before, conversation.newest = conversation.newest, None
+                again = before is not None and (conversation.failed or (again and not conversation.told))
+                if before and tool and tool.failed and not again and not conversation.ended:
+                    conversation.episode.report(error="MEDIUM")
+                decision = self._decide(conversation, conversation_id, inputs, again=again)
+                conversation.newest = _call(conversation_id, decision)
+                conversation.told = conversation.failed = conversation.ended = False
+                return conversation.newest
+        except (SojournError, ValueError) as error:
+            _log.warning("conversation %s: the stack serves its own model: %s", conversation_id, error)
+            return None
+
+    def report(self, call: Call | None, **facts: Unpack[TurnReport]) -> None:
+        """Tell what came of a call; it may come late, after the next call or the outcome."""
+        conversation = self._known.get(call.conversation_id) if call else None
+        if call is None or conversation is None:
+            return
+        try:
+            with conversation.lock:
+                if conversation.newest == call and not conversation.ended:
+                    conversation.episode.report(**facts)
+                    conversation.told = True
+                elif call.decision_id:
+                    self._client.report_turn(decision_id=call.decision_id, **facts)
+        except (SojournError, ValueError) as error:
+            _log.warning("conversation %s: facts of a turn were not reported: %s", call.conversation_id, error)
+
+    def could_not_serve(self, call: Call | None, error: BaseException) -> None:
+        """Tell that a call failed: the next one is another attempt; without a next one, the turn failed."""
+        conversation = self._known.get(call.conversation_id) if call else None
+        if conversation is None:
+            return
+        with conversation.lock:
+            if conversation.newest == call and not conversation.ended:
+                conversation.episode.report(error="HIGH", error_code=type(error).__name__)
+                conversation.told = conversation.failed = True
+
+    def has_told(self, conversation_id: str) -> bool:
+        """Tell whether the newest call of a conversation was reported."""
+        conversation = self._known.get(conversation_id)
+        return conversation is None or conversation.newest is None or conversation.told
+
+    def end(
+        self,
+        conversation_id: str,
+        status: Status | None = None,
+        *,
+        wait: bool = False,
+        **outcome: Unpack[OutcomeReport],
+    ) -> Acknowledgement | None:
+        """End a conversation's episode, or one of another process. `wait` and errors as in `Episode.succeed`."""
+        conversation = self._known.get(conversation_id)
+        if conversation is None:
+            return self._client.report_outcome(conversation_id, status, wait=wait, **outcome)
+        with conversation.lock:
+            episode, conversation.ended = conversation.episode, True
+            endings = {"SUCCEEDED": episode.succeed, "FAILED": episode.fail, "ABANDONED": episode.abandon}
+            return endings.get(status or "", episode.finish)(wait=wait, **outcome)
+
+    def _decide(self, conversation: _Conversation, name: str, inputs: TurnInputs, *, again: bool) -> Decision:
+        try:
+            return conversation.episode.retry(**inputs) if again else conversation.episode.decide(**inputs)
+        except UnmetPrecondition as error:
+            if error.reason != "EPISODE_ENDED":
+                raise
+        conversation.episode = self._client.episode(f"{name}/{uuid4().hex[:8]}", task_type=self._task_type)
+        return conversation.episode.decide(**inputs)
+
+    def _conversation(self, name: str, answers_before: int) -> _Conversation:
+        quiet = None
+        with self._lock:
+            if name not in self._known:
+                episode = self._client.episode(name, task_type=self._task_type, first_turn_index=answers_before)
+                self._known[name] = _Conversation(episode)
+                if len(self._known) > self._most:
+                    quiet = self._known.popitem(last=False)[1]
+            self._known.move_to_end(name)
+            conversation = self._known[name]
+        if quiet is not None and not quiet.ended:
+            with quiet.lock:
+                quiet.episode.leave_open()
+        return conversation
+
+
+def _call(conversation_id: str, decision: Decision) -> Call:
+    key = (decision.episode_id, decision.turn_index, decision.attempt, decision.decision_id)
+    return Call(conversation_id, decision.model, *key)

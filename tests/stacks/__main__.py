@@ -1,0 +1,136 @@
+"""`python -m tests.stacks`: each agent stack's tests with the oldest and the newest supported version of its package.
+
+Makes a throwaway environment for each by uv, and writes what passed to benchmarks/results/stacks.json and to the table
+of docs/stacks.md. The oldest version is the lower bound of the stack's extra; the newest is what an installation gets
+today. The proxy gets an environment of its own, without the service: their requirements exclude each other.
+Ends with 1 if a test failed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+from xml.etree import ElementTree as ET
+
+import typer
+
+from benchmarks.latency import where
+from tests.stacks.agents_under_test import STACKS
+from tests.stacks.test_proxy import PROXY_VARIABLE
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+RESULT = REPOSITORY / "benchmarks" / "results" / "stacks.json"
+PAGE = REPOSITORY / "docs" / "stacks.md"
+MARKS = ("<!-- matrix: python -m tests.stacks -->", "<!-- end of matrix -->")
+COMMAND = "python -m tests.stacks"
+UV = Path(sys.executable).with_name("uv")
+TEST_TOOLS = ("pytest", "pytest-timeout", "hypothesis")
+PROXY = "litellm-proxy"
+
+
+@dataclass(frozen=True)
+class Score:
+    """How many tests of a stack passed and failed; skipped ones are rules that its package gives no hold for."""
+
+    passed: int
+    failed: int
+    skipped: int
+
+
+def requirement(stack: str) -> str:
+    """What the extra of a stack asks for, such as "litellm>=1.80"."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
+    (needed,) = project["optional-dependencies"][stack]
+    return str(needed)
+
+
+def environment(folder: Path, *requirements: str) -> Path:
+    """Makes a virtual environment with this checkout and more; its Python. Raises CalledProcessError."""
+    subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, folder], check=True)
+    python = folder / "bin" / "python"
+    subprocess.run([UV, "pip", "install", "--quiet", "--python", python, *requirements], cwd=REPOSITORY, check=True)
+    return python
+
+
+def version_of(python: Path, package: str) -> str:
+    """The version of a package that an environment has."""
+    code = f"import importlib.metadata as m; print(m.version({package!r}))"
+    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def score(python: Path, folder: Path, selection: Sequence[str]) -> Score:
+    """Runs some of the tests by an environment's Python."""
+    report = folder / "report.xml"
+    tests = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junit-xml={report}", *selection]
+    subprocess.run(tests, cwd=REPOSITORY, check=False)
+    (suite,) = ET.parse(report).getroot().iter("testsuite")
+    count = {name: int(suite.attrib[name]) for name in ("tests", "failures", "errors", "skipped")}
+    failed = count["failures"] + count["errors"]
+    return Score(count["tests"] - failed - count["skipped"], failed, count["skipped"])
+
+
+def play(stack: str, *, oldest: bool) -> tuple[str, Score]:
+    """The version and the score of a stack's oldest or newest package."""
+    needed = requirement(stack)
+    with TemporaryDirectory() as directory:
+        pinned = needed.replace(">=", "==") if oldest else needed
+        python = environment(Path(directory) / "venv", "--editable", f".[server,{stack}]", pinned, *TEST_TOOLS)
+        found = version_of(python, needed.partition(">=")[0])
+        return found, score(python, Path(directory), ["tests/stacks", "-k", stack])
+
+
+def play_proxy() -> tuple[str, Score]:
+    """The version and the score of LiteLLM's proxy, as `litellm[proxy]` installs it today."""
+    with TemporaryDirectory() as directory:
+        python = environment(Path(directory) / "venv", "--editable", ".", "litellm[proxy]>=1.80")
+        os.environ[PROXY_VARIABLE] = str(python.with_name("litellm"))
+        return version_of(python, "litellm"), score(
+            Path(sys.executable), Path(directory), ["tests/stacks/test_proxy.py"]
+        )
+
+
+def matrix(scores: dict[str, Any]) -> str:
+    """A row a stack and version, in Markdown."""
+    rows = [["stack", "version", "passed", "failed", "not applicable"], ["---"] * 5]
+    for stack, versions in scores.items():
+        rows += [[stack, v, *(str(s[n]) for n in ("passed", "failed", "skipped"))] for v, s in versions.items()]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def write_page(table: str, place: dict[str, str]) -> None:
+    """Puts the table between the marks of docs/stacks.md."""
+    before, _, rest = PAGE.read_text("utf-8").partition(MARKS[0])
+    after = rest.partition(MARKS[1])[2]
+    seen = f"Seen on {place['date']} at commit {place['commit']} by `{place['command']}`."
+    PAGE.write_text(f"{before}{MARKS[0]}\n{table}\n\n{seen}\n{MARKS[1]}{after}", "utf-8")
+
+
+def main(
+    stack: Annotated[list[str] | None, typer.Option(help="Play this stack alone; may be given again.")] = None,
+) -> None:
+    """Play the stacks; a run of all of them writes the result and the table."""
+    wanted = stack or [*STACKS, PROXY]
+    if unknown := set(wanted) - {*STACKS, PROXY}:
+        raise typer.BadParameter(f"unknown: {', '.join(sorted(unknown))}")
+    scores: dict[str, Any] = {}
+    for name in wanted:
+        plays = [play_proxy()] if name == PROXY else [play(name, oldest=True), play(name, oldest=False)]
+        scores[name] = {version: asdict(result) for version, result in plays}
+    typer.echo(matrix(scores))
+    if not stack:
+        place = where(COMMAND)
+        RESULT.write_text(json.dumps(scores | place, indent=2) + "\n")
+        write_page(matrix(scores), place)
+    raise typer.Exit(any(result["failed"] for versions in scores.values() for result in versions.values()))
+
+
+if __name__ == "__main__":
+    typer.run(main)
