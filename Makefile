@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup proto lint test torture check audit sbom demo serve bench arena arena-quick arena-full image
+.PHONY: help setup proto lint test torture check audit sbom demo serve bench arena arena-quick verify image
 
 PYTHON ?= python3
 UV_VERSION := 0.13.9
@@ -92,11 +92,11 @@ bench: setup ## Measure Decide against an empty echo on the same server
 arena-quick: setup ## Check coarse claims about the policy on live episodes (at most three minutes)
 	$(BIN)/python -m benchmarks.arena.quick
 
-arena: setup ## Play all policies on held-out seeds of BabyAI; writes docs/arena.md (about twenty minutes)
+arena: setup ## Play all policies on held-out seeds; writes docs/arena.md (ARGS='--episodes 2000 --tail 500 --seeds 10': hours)
 	$(BIN)/python -m benchmarks.arena $(ARGS)
 
-arena-full: setup ## The same with 2,000 episodes and 10 seeds (hours; goes on where it was stopped)
-	$(BIN)/python -m benchmarks.arena --episodes 2000 --tail 500 --seeds 10 $(ARGS)
+verify: setup ## Check what is too slow for every change: all languages, stacks, a cluster; writes docs/verification.md
+	$(BIN)/python -m tests.verify $(ARGS)
 
 image: ## Build the container image with docker, podman or buildah, whichever is there
 	@for engine in docker podman buildah; do \
