@@ -72,7 +72,7 @@ class Client {
   Counters counters() const;
 
  private:
-  std::shared_ptr<class Connection> connection_;
+  std::shared_ptr<Connection> connection_;
 };
 
 }  // namespace sojourn

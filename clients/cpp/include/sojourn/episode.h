@@ -67,7 +67,7 @@ class Episode {
   /// receipt does. Throws Refused if the episode has ended before, or if the outcome is too long.
   Receipt end(v1::ReportOutcomeRequest outcome);
 
-  /// Leaves without an outcome, which comes from elsewhere; sends the last turn's facts.
+  /// Leaves without an outcome, which comes from elsewhere; sends the last turn's facts. Throws as `end` does.
   void leave_open();
 
  private:
