@@ -5,6 +5,7 @@
 
 #include "connection.h"
 #include "fallback.h"
+#include "refusal.h"
 #include "turn.h"
 
 namespace sojourn {

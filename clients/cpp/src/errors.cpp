@@ -1,7 +1,6 @@
 #include <sojourn/client/error_details.pb.h>
 #include <sojourn/errors.h>
 
-#include <algorithm>
 #include <array>
 #include <utility>
 
