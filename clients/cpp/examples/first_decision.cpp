@@ -8,7 +8,9 @@ int main() {
   sojourn::Options options;
   options.fallback = {{"search", "gpt-oss-120b"}, {"*", "gpt-5"}};
   sojourn::Client client("localhost:50051", options);
-  sojourn::Episode episode = client.episode("ticket-4711", {"default", "support"});
+  sojourn::EpisodeOptions about;
+  about.task_type = "support";
+  sojourn::Episode episode = client.episode("ticket-4711", about);
 
   // It throws for a mistake of the caller's, or nobody left to serve the turn; never for an outage alone.
   sojourn::v1::DecideRequest inputs;

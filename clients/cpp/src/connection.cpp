@@ -1,5 +1,6 @@
 #include "connection.h"
 
+#include <grpc/grpc.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/support/channel_arguments.h>
 #include <sojourn/errors.h>
@@ -15,8 +16,10 @@ namespace {
 
 constexpr std::size_t max_message_bytes = 64 * 1024;
 
-/// The defaults would let a channel sleep for up to two minutes after an outage: a long time to go on without the router.
-std::shared_ptr<grpc::Channel> open(const std::string& target, const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
+/// The defaults would let a channel sleep for up to two minutes after an outage: a long time to go on without the
+/// router.
+std::shared_ptr<grpc::Channel> open(const std::string& target,
+                                    const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 2'000);  // also the longest wait for a connection
@@ -58,25 +61,28 @@ v1::DecideResponse Connection::decide(const v1::DecideRequest& request) {
 
 Receipt Connection::report_turn(v1::ReportTurnRequest request) {
   check_size(request);
-  return delivery_.offer([this, request = std::move(request), trace = asked(options_.traceparent)](grpc::ClientContext& context) {
-    prepare(context, options_.report_deadline, trace);
-    v1::ReportTurnResponse answer;
-    check(stub_->ReportTurn(&context, request, &answer));
-    return Acknowledgement{state_name(answer.state()), 0};
-  });
+  return delivery_.offer(
+      [this, request = std::move(request), trace = asked(options_.traceparent)](grpc::ClientContext& context) {
+        prepare(context, options_.report_deadline, trace);
+        v1::ReportTurnResponse answer;
+        check(stub_->ReportTurn(&context, request, &answer));
+        return Acknowledgement{state_name(answer.state()), 0};
+      });
 }
 
 Receipt Connection::report_outcome(v1::ReportOutcomeRequest request) {
   check_size(request);
-  return delivery_.offer([this, request = std::move(request), trace = asked(options_.traceparent)](grpc::ClientContext& context) {
-    prepare(context, options_.report_deadline, trace);
-    v1::ReportOutcomeResponse answer;
-    check(stub_->ReportOutcome(&context, request, &answer));
-    return Acknowledgement{state_name(answer.state()), answer.joined_decisions()};
-  });
+  return delivery_.offer(
+      [this, request = std::move(request), trace = asked(options_.traceparent)](grpc::ClientContext& context) {
+        prepare(context, options_.report_deadline, trace);
+        v1::ReportOutcomeResponse answer;
+        check(stub_->ReportOutcome(&context, request, &answer));
+        return Acknowledgement{state_name(answer.state()), answer.joined_decisions()};
+      });
 }
 
-void Connection::prepare(grpc::ClientContext& context, std::chrono::milliseconds deadline, const std::string& trace) const {
+void Connection::prepare(grpc::ClientContext& context, std::chrono::milliseconds deadline,
+                         const std::string& trace) const {
   context.set_deadline(std::chrono::system_clock::now() + deadline);
   if (!trace.empty()) {
     put(context, "traceparent", trace);
@@ -89,8 +95,9 @@ void Connection::prepare(grpc::ClientContext& context, std::chrono::milliseconds
 void check_size(const google::protobuf::Message& request) {
   const std::size_t size = request.ByteSizeLong();
   if (size > max_message_bytes) {
-    throw Refused(grpc::INVALID_ARGUMENT, "INVALID_FIELD",
-                  "the request takes " + std::to_string(size) + " bytes; " + std::to_string(max_message_bytes) + " are allowed");
+    throw Refused(
+        grpc::INVALID_ARGUMENT, "INVALID_FIELD",
+        "the request takes " + std::to_string(size) + " bytes; " + std::to_string(max_message_bytes) + " are allowed");
   }
 }
 

@@ -43,8 +43,8 @@ class Connection {
   Delivery delivery_;  // the last: its thread uses the others
 };
 
-/// Refuses what is too long to be accepted. The transport answers that with RESOURCE_EXHAUSTED, which would look like an
-/// overloaded router and be retried for ever.
+/// Refuses what is too long to be accepted. The transport answers that with RESOURCE_EXHAUSTED, which would look like
+/// an overloaded router and be retried for ever.
 void check_size(const google::protobuf::Message& request);
 
 }  // namespace sojourn

@@ -16,7 +16,8 @@ constexpr std::chrono::milliseconds backoff_ceiling{10'000};
 
 }  // namespace
 
-Delivery::Delivery(std::size_t capacity, Tally& tally) : capacity_(capacity), tally_(tally), thread_([this] { run(); }) {}
+Delivery::Delivery(std::size_t capacity, Tally& tally)
+    : capacity_(capacity), tally_(tally), thread_([this] { run(); }) {}
 
 Delivery::~Delivery() { stop(); }
 
@@ -89,10 +90,10 @@ void Delivery::deliver(Report& report) {
         report.settled.set_exception(std::current_exception());
         return;
       }
+      tally_.add(&Counters::reports_retried);
       if (!rest(pause_before(retries, refused.retry_after()))) {
         return drop(report);
       }
-      tally_.add(&Counters::reports_retried);
     } catch (...) {  // the caller's own, such as no token to be had: it must not stop the next report
       tally_.add(&Counters::reports_dropped);
       report.settled.set_exception(std::current_exception());

@@ -1,5 +1,6 @@
-// Reports on their way: one at a time, oldest first, because an outcome must not overtake the facts of its turns. A report
-// is sent again until it is acknowledged, refused for good, or given up at the end; its natural key makes repeats harmless.
+// Reports on their way: one at a time, oldest first, because an outcome must not overtake the facts of its turns. A
+// report is sent again until it is acknowledged, refused for good, or given up at the end; its natural key makes
+// repeats harmless.
 #pragma once
 
 #include <grpcpp/client_context.h>
@@ -52,13 +53,13 @@ class Delivery {
 
   const std::size_t capacity_;
   Tally& tally_;
-  std::mutex mutex_;                                  // guards all below but the thread
-  std::condition_variable changed_;                   // of the queue, is_busy_ or is_stopped_
-  std::deque<Report> queue_;                          // without the report under way
-  bool is_busy_ = false;                              // a report is under way
+  std::mutex mutex_;                 // guards all below but the thread
+  std::condition_variable changed_;  // the queue, is_busy_ or is_stopped_
+  std::deque<Report> queue_;         // without the report under way
+  bool is_busy_ = false;             // a report is under way
   bool is_stopped_ = false;
-  std::shared_ptr<grpc::ClientContext> under_way_;    // the newest sending's
-  std::mutex stopping_;                               // held while the thread is joined
+  std::shared_ptr<grpc::ClientContext> under_way_;  // of the newest sending
+  std::mutex stopping_;                             // held while the thread is joined
   std::thread thread_;
 };
 

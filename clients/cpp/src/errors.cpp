@@ -18,7 +18,8 @@ std::string text_of(grpc::StatusCode code, const std::string& reason, const std:
   return text;
 }
 
-/// Fills in `message` if that is what was packed. Only the last part of the name counts, as our messages' packages differ.
+/// Fills in `message` if that is what was packed. Only the last part of the name counts, as our messages' packages
+/// differ.
 template <typename Message>
 bool unpack(const google::protobuf::Any& packed, Message& message) {
   const std::string& url = packed.type_url();
@@ -45,9 +46,10 @@ Dropped::Dropped(int count)
 
 std::string name_of(grpc::StatusCode code) {
   static constexpr std::array<const char*, 17> names = {
-      "OK",           "CANCELLED",         "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED", "NOT_FOUND",
-      "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED",         "OUT_OF_RANGE",
-      "UNIMPLEMENTED", "INTERNAL",          "UNAVAILABLE",       "DATA_LOSS",          "UNAUTHENTICATED"};
+      "OK",        "CANCELLED",      "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
+      "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
+      "ABORTED",   "OUT_OF_RANGE",   "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
+      "DATA_LOSS", "UNAUTHENTICATED"};
   const auto number = static_cast<std::size_t>(code);
   return number < names.size() ? names[number] : std::to_string(code);
 }
@@ -57,7 +59,9 @@ Refused refused_by(const grpc::Status& status) {
   std::vector<FieldViolation> violations;
   std::chrono::milliseconds retry_after{0};
   client::Status told;
-  told.ParseFromString(status.error_details());
+  if (!told.ParseFromString(status.error_details())) {
+    told.Clear();
+  }
   for (const google::protobuf::Any& packed : told.details()) {
     client::ErrorInfo info;
     client::RetryInfo retry;

@@ -100,7 +100,8 @@ std::string failure(const sojourn::Refused& refused) {
   for (const sojourn::FieldViolation& violation : refused.violations()) {
     fields += (fields.empty() ? "" : ",") + violation.field;
   }
-  return "kind=refused\tcode=" + sojourn::name_of(refused.code()) + "\treason=" + refused.reason() + "\tfields=" + fields;
+  return "kind=refused\tcode=" + sojourn::name_of(refused.code()) + "\treason=" + refused.reason() +
+         "\tfields=" + fields;
 }
 
 class Runner {

@@ -72,7 +72,8 @@ void a_report_that_is_refused_for_good_is_not_sent_again() {
 void an_error_of_the_callers_own_does_not_stop_the_next_report() {
   Tally tally;
   Delivery delivery(2, tally);
-  Receipt first = delivery.offer([](grpc::ClientContext&) -> Acknowledgement { throw std::logic_error("no token to be had"); });
+  Receipt first =
+      delivery.offer([](grpc::ClientContext&) -> Acknowledgement { throw std::logic_error("no token to be had"); });
   CHECK(delivery.offer(stumbling({})).get().state == "RECORDED");
   CHECK(throws<std::logic_error>([&] { first.get(); }));
   CHECK(tally.read().reports_dropped == 1);
@@ -107,7 +108,8 @@ void a_pause_is_no_shorter_than_the_router_asks_and_has_a_ceiling() {
   CHECK(pause_before(1'000, 24h) <= 20s);
 }
 
-std::string chosen(const v1::DecideRequest& request, const std::string& incumbent, const std::vector<std::string>& failed = {}) {
+std::string chosen(const v1::DecideRequest& request, const std::string& incumbent,
+                   const std::vector<std::string>& failed = {}) {
   std::vector<Decision> decisions(failed.size());
   for (std::size_t i = 0; i < failed.size(); ++i) {
     decisions[i].model = failed[i];

@@ -64,8 +64,8 @@ class Client {
   /// Waits until every report is settled; false if the time ran out first.
   bool flush(std::chrono::milliseconds timeout);
 
-  /// Flushes for at most `timeout`, then takes no more reports. Those not acknowledged by then are dropped: Dropped says
-  /// so, for all that were ever dropped.
+  /// Flushes for at most `timeout`, then takes no more reports. Those not acknowledged by then are dropped: Dropped
+  /// says so, for all that were ever dropped.
   void close(std::chrono::milliseconds timeout);
 
   /// What the client has counted so far.

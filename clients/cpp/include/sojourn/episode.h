@@ -29,9 +29,9 @@ struct EpisodeOptions {
 
 /// An episode, from first turn to outcome; one agent's loop owns it, and one thread at a time uses it.
 ///
-/// A turn begins when its answer is settled, so a call that throws leaves everything as it was. The facts of turn t ride
-/// on the request of turn t + 1, those of the last on the outcome; a turn that the router has no record of, because the
-/// client decided, is always told.
+/// A turn begins when its answer is settled, so a call that throws leaves everything as it was. The facts of turn t
+/// ride on the request of turn t + 1, those of the last on the outcome; a turn that the router has no record of,
+/// because the client decided, is always told.
 class Episode {
  public:
   /// Client::episode makes them.
@@ -39,8 +39,8 @@ class Episode {
   Episode(Episode&&) = default;
   Episode& operator=(Episode&&) = default;
 
-  /// The model for the next turn, within the decide deadline. The caller fills in `context`, `candidates`, `constraints`
-  /// and `cost_weight` of `inputs`, the episode the rest.
+  /// The model for the next turn, within the decide deadline. The caller fills in `context`, `candidates`,
+  /// `constraints` and `cost_weight` of `inputs`, the episode the rest.
   ///
   /// Without an answer from the router: the incumbent, else the fallback table's model. Throws Refused for the caller's
   /// mistakes, which leave the turn unbegun, and NoFallback if no model is left.
@@ -63,8 +63,8 @@ class Episode {
   /// Ends the episode as ABANDONED, which teaches nothing.
   Receipt abandon();
 
-  /// Ends the episode. The caller fills in `status`, `score`, `cost_usd` and `metrics`. It does not wait: `get()` of the
-  /// receipt does. Throws Refused if the episode has ended before, or if the outcome is too long.
+  /// Ends the episode. The caller fills in `status`, `score`, `cost_usd` and `metrics`. It does not wait: `get()` of
+  /// the receipt does. Throws Refused if the episode has ended before, or if the outcome is too long.
   Receipt end(v1::ReportOutcomeRequest outcome);
 
   /// Leaves without an outcome, which comes from elsewhere; sends the last turn's facts. Throws as `end` does.

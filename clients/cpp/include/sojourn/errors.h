@@ -37,7 +37,7 @@ class Refused : public Error {
   const std::string& reason() const { return reason_; }
   /// The malformed fields.
   const std::vector<FieldViolation>& violations() const { return violations_; }
-  /// How long the router wants to be left alone.
+  /// How long the router wants to be left alone; 0 = not said.
   std::chrono::milliseconds retry_after() const { return retry_after_; }
 
  private:
