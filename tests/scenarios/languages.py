@@ -117,7 +117,6 @@ LANGUAGES = {
             build=(("cmake", "-S", ".", "-B", "build"), ("cmake", "--build", "build", "--target", "runner")),
             run=("build/runner",),
             apt=("cmake", "make", "g++", "libgrpc++-dev", "libprotobuf-dev", "protobuf-compiler", "protobuf-compiler-grpc"),
-            slow_to_build=True,
         ),
     )
 }
