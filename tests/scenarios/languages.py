@@ -116,7 +116,7 @@ LANGUAGES = {
             files=("/usr/include/grpcpp/grpcpp.h",),
             build=(("cmake", "-S", ".", "-B", "build"), ("cmake", "--build", "build", "--target", "runner")),
             run=("build/runner",),
-            apt=("cmake", "make", "g++", "libgrpc++-dev", "libprotobuf-dev", "protobuf-compiler", "protobuf-compiler-grpc"),
+            apt=("cmake", "make", "g++", "libgrpc++-dev", "protobuf-compiler", "protobuf-compiler-grpc"),
         ),
     )
 }

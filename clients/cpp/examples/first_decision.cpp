@@ -12,7 +12,7 @@ int main() {
   about.task_type = "support";
   sojourn::Episode episode = client.episode("ticket-4711", about);
 
-  // It throws for a mistake of the caller's, or nobody left to serve the turn; never for an outage alone.
+  // A decision throws for a mistake of the caller's, or nobody left to serve the turn; never for an outage alone.
   sojourn::v1::DecideRequest inputs;
   inputs.mutable_context()->set_tool_name("grep");
   inputs.mutable_context()->set_prompt_tokens(6'200);
@@ -23,5 +23,5 @@ int main() {
   episode.report(facts);
 
   episode.succeed();
-  client.close(std::chrono::seconds(5));
+  client.close(std::chrono::seconds(5));  // throws if reports were lost
 }
