@@ -113,10 +113,10 @@ LANGUAGES = {
             "cpp",
             "C++",
             tools=("cmake", "make", "c++", "protoc", "grpc_cpp_plugin"),
-            files=("/usr/include/grpcpp/grpcpp.h",),
+            files=("/usr/include/grpcpp/grpcpp.h", "/usr/include/google/protobuf/message.h"),
             build=(("cmake", "-S", ".", "-B", "build"), ("cmake", "--build", "build", "--target", "runner")),
             run=("build/runner",),
-            apt=("cmake", "make", "g++", "libgrpc++-dev", "protobuf-compiler", "protobuf-compiler-grpc"),
+            apt=("cmake", "make", "g++", "libgrpc++-dev", "libprotobuf-dev", "protobuf-compiler-grpc"),
         ),
     )
 }
