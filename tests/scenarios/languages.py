@@ -109,6 +109,15 @@ LANGUAGES = {
             build=(("mvn", "--quiet", "--batch-mode", "test-compile", "dependency:copy-dependencies"),),
             run=("java", "-cp", _JAVA_CLASSES, "io.github.sojournrouter.Runner"),
         ),
+        Language(
+            "cpp",
+            "C++",
+            tools=("cmake", "make", "c++", "protoc", "grpc_cpp_plugin"),
+            files=("/usr/include/grpcpp/grpcpp.h", "/usr/include/google/protobuf/message.h"),
+            build=(("cmake", "-S", ".", "-B", "build"), ("cmake", "--build", "build", "--target", "runner")),
+            run=("build/runner",),
+            apt=("cmake", "make", "g++", "libgrpc++-dev", "libprotobuf-dev", "protobuf-compiler-grpc"),
+        ),
     )
 }
 """By the names of their folders, in the order in which they are shown."""

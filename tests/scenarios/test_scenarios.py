@@ -40,7 +40,7 @@ def test_every_other_language_makes_a_decision(stage: Stage, language: str):
 
 @pytest.mark.parametrize(
     ("wanted", "played"),
-    [("", {"python", "typescript", "go", "java"}), ("all", set(LANGUAGES)), ("rust,go", {"rust", "go"})],
+    [("", {"python", "typescript", "go", "java", "cpp"}), ("all", set(LANGUAGES)), ("rust,go", {"rust", "go"})],
 )
 def test_what_is_slow_to_build_is_played_on_request(monkeypatch: pytest.MonkeyPatch, wanted: str, played: set[str]):
     monkeypatch.setenv("SOJOURN_LANGUAGES", wanted)
