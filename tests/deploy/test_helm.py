@@ -50,7 +50,8 @@ def values_of(values: str) -> dict[str, Any]:
     """The values in effect."""
     defaults: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
     path = VALUE_SETS[values]
-    return merged(defaults, yaml.safe_load(path.read_text()) if path else {})
+    in_effect: dict[str, Any] = merged(defaults, yaml.safe_load(path.read_text()) if path else {})
+    return in_effect
 
 
 @every_set
@@ -117,7 +118,7 @@ def test_the_configuration_is_one_that_a_router_takes(values: str, tmp_path: Pat
     path = tmp_path / "sojourn.toml"
     path.write_text(config["data"]["sojourn.toml"])
     environment = {e["name"]: e.get("value", "postgresql://host/db") for e in router(rendered(values))["env"]}
-    command = [SOJOURN, "check-config", "--config", path, "--show", "--json"]
+    command: list[str | Path] = [SOJOURN, "check-config", "--config", path, "--show", "--json"]
     answer = subprocess.run(
         command, env={"PATH": os.environ["PATH"], **environment}, capture_output=True, text=True, check=False
     )

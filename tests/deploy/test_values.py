@@ -82,7 +82,9 @@ def test_every_value_is_used():
 
 def test_every_value_is_told():
     told = {value.name: value for value in values(VALUES.read_text(encoding="utf-8"))}
-    assert set(leaves(DEFAULT_VALUES)) - {n for n in leaves(DEFAULT_VALUES) if n.startswith("resources.")} <= told.keys()
+    assert (
+        set(leaves(DEFAULT_VALUES)) - {n for n in leaves(DEFAULT_VALUES) if n.startswith("resources.")} <= told.keys()
+    )
     without = [name for name, value in told.items() if value.default and not value.words]
     assert without == []
 
@@ -93,9 +95,10 @@ def test_the_page_s_table_is_that_of_the_values():
 
 
 def test_a_row_has_name_default_and_words():
-    text = "a: # of a\n  b: 3 # how many\n  c: {d: [1]} # a map\ne: \"\" # none\n"
-    rows = table(text).splitlines()[2:]
-    assert rows == ["| `a` |  | of a |", "| `a.b` | `3` | how many |", "| `a.c` | `{d: [1]}` | a map |", '| `e` | `""` | none |']
+    text = 'a: # of a\n  b: 3 # how many\n  c: {d: [1]} # a map\ne: "" # none\n'
+    rows = table(text).splitlines()
+    assert rows[2:4] == ["| `a` |  | of a |", "| `a.b` | `3` | how many |"]
+    assert rows[4:] == ["| `a.c` | `{d: [1]}` | a map |", '| `e` | `""` | none |']
 
 
 def test_sections_of_the_configuration_are_those_of_the_router():
