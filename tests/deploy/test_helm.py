@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from tests.deploy.configuration import settings_in_effect
 from tests.deploy.helm import (
     CHART,
     DEFAULTS,
@@ -33,7 +30,6 @@ from tests.deploy.helm import (
     workload,
 )
 
-SOJOURN = Path(sys.executable).with_name("sojourn")
 OLDEST, NEWEST = "1.30", "1.37"
 OPERATORS = {"ServiceMonitor": "monitoring.coreos.com/v1", "PrometheusRule": "monitoring.coreos.com/v1"}
 """Kinds that Kubernetes itself does not know."""
@@ -118,12 +114,7 @@ def test_the_configuration_is_one_that_a_router_takes(values: str, tmp_path: Pat
     path = tmp_path / "sojourn.toml"
     path.write_text(config["data"]["sojourn.toml"])
     environment = {e["name"]: e.get("value", "postgresql://host/db") for e in router(rendered(values))["env"]}
-    command: list[str | Path] = [SOJOURN, "check-config", "--config", path, "--show", "--json"]
-    answer = subprocess.run(
-        command, env={"PATH": os.environ["PATH"], **environment}, capture_output=True, text=True, check=False
-    )
-    assert answer.returncode == 0, answer.stdout + answer.stderr
-    settings = json.loads(answer.stdout)["settings"]
+    settings = settings_in_effect(path, environment)
     wanted = values_of(values)
     assert settings["server"]["address"] == f"0.0.0.0:{ports_of(router(rendered(values)))['grpc']}"
     assert settings["server"]["workers"] == wanted["workers"]
