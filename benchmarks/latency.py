@@ -61,18 +61,8 @@ def serve(directory: str, logs: bool) -> None:
     from sojourn_server.app import App
     from sojourn_server.cli.logs import configure_logs
     from sojourn_server.config import Config, JournalConfig, LogConfig, ServerConfig
-    from sojourn_server.rpc.server import RouterService
 
-    stamp = _fresh_keys()
-    ordinary = RouterService.Decide
-
-    def decide(
-        self: RouterService, request: router_pb2.DecideRequest, context: grpc.ServicerContext
-    ) -> router_pb2.DecideResponse:
-        stamp(request)
-        return ordinary(self, request, context)
-
-    RouterService.Decide = decide  # type: ignore[method-assign]  # this process only measures
+    give_fresh_keys()
     configure_logs("info", "json")
     config = Config(
         server=ServerConfig(address="127.0.0.1:0"),
@@ -87,6 +77,22 @@ def serve(directory: str, logs: bool) -> None:
                 print(app.journal.position(), flush=True)
 
 
+def give_fresh_keys() -> None:
+    """Stamps requests in this process, which only measures, before they go the ordinary way."""
+    from sojourn_server.rpc.server import RouterService
+
+    stamp = _fresh_keys()
+    ordinary = RouterService.Decide
+
+    def decide(
+        self: RouterService, request: router_pb2.DecideRequest, context: grpc.ServicerContext
+    ) -> router_pb2.DecideResponse:
+        stamp(request)
+        return ordinary(self, request, context)
+
+    RouterService.Decide = decide  # type: ignore[method-assign]  # see above
+
+
 def _fresh_keys() -> Any:
     """Each server thread plays episodes of its own, turn by turn; a held turn keeps the tool type."""
     local = threading.local()
@@ -98,7 +104,7 @@ def _fresh_keys() -> Any:
         episode, index = divmod(turn, TURNS_PER_EPISODE)
         if request.episode_id != "held":
             request.context.tool_type = TOOL_TYPES[index % len(TOOL_TYPES)]
-        request.episode_id = f"{request.episode_id}-{threading.get_ident()}-{episode}"
+        request.episode_id = f"{request.episode_id}-{os.getpid()}-{threading.get_ident()}-{episode}"
         request.turn_index = index
 
     return stamp
@@ -151,12 +157,12 @@ def server(
             process.wait(timeout=30)
 
 
-def load(address: str, path: str, payload: bytes, *, requests: int, concurrency: int) -> Sample:
-    """One h2load run of unary gRPC calls over one connection."""
+def load(address: str, path: str, payload: bytes, *, requests: int, concurrency: int, connections: int = 1) -> Sample:
+    """One h2load run of unary gRPC calls; `concurrency` is by connection."""
     with tempfile.TemporaryDirectory() as directory:
         body, log = Path(directory, "body"), Path(directory, "log")
         body.write_bytes(b"\0" + len(payload).to_bytes(4, "big") + payload)
-        command = ["h2load", "-n", str(requests), "-c", "1", "-m", str(concurrency), "-t", "1"]
+        command = ["h2load", "-n", str(requests), "-c", str(connections), "-m", str(concurrency), "-t", "1"]
         command += ["-H", "content-type: application/grpc", "-H", "te: trailers"]
         command += ["-d", str(body), f"--log-file={log}", f"http://{address}{path}"]
         subprocess.run(command, check=True, capture_output=True)

@@ -14,10 +14,13 @@ from pydantic import SecretStr
 from sojourn_server.app import App
 from sojourn_server.config import Config, JournalConfig, ServerConfig
 from sojourn_server.telemetry import Telemetry
-from tests.hosts.server import NoPostgres, PostgresServer, find_binaries, find_pgbouncer
+from tests.hosts.server import PostgresServer, find_binaries, find_pgbouncer
+from tests.packages import NoProgram, found_or_installed, on_path
 from tests.ports import find_unused_port
 
 RECORDED_VARIABLE = "SOJOURN_RECORDED_DIR"
+INSTALLED = {"postgres", "promtool", "prometheus"}
+"""Fixtures of programs that Debian has."""
 
 # A loaded machine is slow without being wrong.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -29,9 +32,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whoever comes first to PostgreSQL may have to install it."""
+    """Whoever comes first to a program may have to install it."""
     for item in items:
-        if "postgres" in getattr(item, "fixturenames", ()):
+        if INSTALLED.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.timeout(600))
 
 
@@ -71,10 +74,22 @@ def pgbouncer() -> Path:
     return _installed(find_pgbouncer)
 
 
+@pytest.fixture(scope="session")
+def prometheus() -> Path:
+    """Prometheus, likewise; promtool comes with it."""
+    return _installed(lambda: found_or_installed(lambda: on_path("prometheus"), "prometheus"))
+
+
+@pytest.fixture(scope="session")
+def promtool(prometheus: Path) -> Path:
+    """What checks and tests rules."""
+    return prometheus.with_name("promtool")
+
+
 def _installed(find: Callable[[], Path]) -> Path:
     try:
         return find()
-    except NoPostgres as error:
+    except NoProgram as error:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(f"SKIPPED: {error}")

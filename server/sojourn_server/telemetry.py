@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from opentelemetry.metrics import CallbackOptions, Meter, NoOpMeter, Observation
 from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
@@ -23,17 +23,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from sojourn.v1 import router_pb2, types_pb2
 from sojourn_server.errors import StartRefused
-from sojourn_server.traces import (
-    COHORTS,
-    NOT_SAMPLED,
-    REASONS,
-    REPORT_STATES,
-    SCHEMA_URL,
-    SCOPE,
-    Metadata,
-    Trace,
-    Tracing,
-)
+from sojourn_server.traces import COHORTS, NOT_SAMPLED, REASONS, REPORT_STATES, SCHEMA, SCOPE, Metadata, Trace, Tracing
 
 Labels = tuple[str, ...]
 Fault = Literal[
@@ -61,7 +51,8 @@ class Instrument(NamedTuple):
 
 POLICY, REASON, COHORT = "sojourn.policy", "sojourn.reason", "sojourn.cohort"
 DECISIONS = Instrument("sojourn.decisions", "{decision}", "Decisions made.", (POLICY, "sojourn.model", REASON))
-SWITCHES = Instrument("sojourn.switches", "{decision}", "Decisions that left the incumbent.", (POLICY,))
+SWITCHES = Instrument("sojourn.switches", "{decision}", "Decisions that left the incumbent.", (POLICY, REASON))
+SWITCHING_COST = Instrument("sojourn.switching_cost_usd", "{USD}", "Price of the cache that they gave up.", (POLICY,))
 FALLBACKS = Instrument("sojourn.fallbacks", "{decision}", "Decisions made without the policy.", (POLICY, REASON))
 IGNORED_TURNS = Instrument(
     "sojourn.previous_turn.ignored", "{turn}", "Facts of a previous turn that contradicted recorded ones.", (POLICY,)
@@ -69,11 +60,11 @@ IGNORED_TURNS = Instrument(
 REPORTS = Instrument("sojourn.reports", "{report}", "Reports taken.", ("sojourn.report.kind", "sojourn.report.state"))
 JOINS = Instrument("sojourn.joins", "{episode}", "Episodes by how they joined.", (POLICY, "sojourn.join.state"))
 FAULTS = Instrument("sojourn.faults", "{fault}", "Faults that were survived.", ("sojourn.fault.kind",))
-COUNTERS = (DECISIONS, SWITCHES, FALLBACKS, IGNORED_TURNS, REPORTS, JOINS, FAULTS)
+COUNTERS = (DECISIONS, SWITCHES, SWITCHING_COST, FALLBACKS, IGNORED_TURNS, REPORTS, JOINS, FAULTS)
 
 POLICY_VERSION = Instrument("sojourn.policy.version", "{record}", "Journal position learned up to.", (POLICY,))
 POLICY_AGE = Instrument("sojourn.policy.age", "s", "Time since the policy version was made.", (POLICY,))
-LEARNER_LAG = Instrument("sojourn.learner.lag", "{record}", "Journal records not folded yet.", (POLICY,))
+LEARNER_LAG = Instrument("sojourn.learner.lag", "{record}", "Records not folded when it was published.", (POLICY,))
 GAUGES = (POLICY_VERSION, POLICY_AGE, LEARNER_LAG)
 
 DECIDE_DURATION = Instrument("sojourn.decide.duration", "s", "Time that a Decide took.", ())
@@ -96,6 +87,8 @@ class Metrics:
         self._lock = threading.Lock()
         # Owned by whoever holds the lock. The series of POLICY_AGE hold when, in seconds since 1970.
         self._series: dict[str, dict[Labels, float]] = {i.name: {} for i in (*COUNTERS, *GAUGES)}
+        # From zero on, so that Prometheus sees the first fault of a kind as a rise.
+        self._series[FAULTS.name] = {(kind,): 0 for kind in get_args(Fault)}
         for i in COUNTERS:
             meter.create_observable_counter(i.name, [self._reader(i)], i.unit, i.description)
         for i in GAUGES:
@@ -111,7 +104,9 @@ class Metrics:
         with self._lock:
             self._add(DECISIONS, policy, answer.model, reason)
             if answer.switched:
-                self._add(SWITCHES, policy)
+                self._add(SWITCHES, policy, reason)
+                forfeited_usd = sum(c.switching_cost_usd for c in answer.ranked if c.model == answer.model)
+                self._add(SWITCHING_COST, policy, amount=forfeited_usd)
             if answer.reason in _FALLBACK_REASONS:
                 self._add(FALLBACKS, policy, reason)
             if answer.reason == types_pb2.REASON_INNER_FAULT:
@@ -164,11 +159,11 @@ class Metrics:
         counts[POLICY_AGE.name] = {labels: max(0.0, now_s - at) for labels, at in made_at.items()}
         return counts
 
-    def _add(self, instrument: Instrument, *labels: str) -> None:
+    def _add(self, instrument: Instrument, *labels: str, amount: float = 1) -> None:
         series = self._series[instrument.name]
         if labels not in series and len(series) >= MAX_SERIES:
             labels = (OTHER,) * len(labels)
-        series[labels] = series.get(labels, 0) + 1
+        series[labels] = series.get(labels, 0) + amount
 
     def _reader(self, instrument: Instrument) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def read(_: CallbackOptions) -> Iterable[Observation]:
@@ -208,7 +203,7 @@ class Telemetry:
         resource = ours.merge(OTELResourceDetector().detect())  # the operator has the last word
         try:
             return cls._exporting(resource, service_version)
-        except ValueError as error:
+        except (ValueError, OSError) as error:  # OSError: Prometheus' port is taken
             raise StartRefused(f"OTEL_* variables: {error}") from error
 
     @classmethod
@@ -225,7 +220,7 @@ class Telemetry:
             provider = MeterProvider(
                 readers, resource, exemplar_filter=AlwaysOffExemplarFilter(), shutdown_on_exit=False
             )
-            meter = provider.get_meter(SCOPE, version, SCHEMA_URL)
+            meter = provider.get_meter(SCOPE, version, SCHEMA)
             pipelines.append(Pipeline(provider, exporters))
         return cls(tracing, meter, pipelines)
 

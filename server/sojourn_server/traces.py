@@ -44,7 +44,7 @@ Metadata = Sequence[tuple[str, str | bytes]]
 Attributes = dict[str, AttributeValue]
 
 SCOPE = "sojourn"
-SCHEMA_URL = "https://opentelemetry.io/schemas/1.38.0"  # 1.39 renames the rpc.* attributes
+SCHEMA = "https://opentelemetry.io/schemas/1.38.0"  # 1.39 renames the rpc.* attributes
 DECIDE = "sojourn.v1.RouterService/Decide"
 MAX_LINKED_DECISIONS = 128  # the SDK's own limit on links
 EXPORT_BATCH_SPANS = 128  # a quarter of the SDK's: shorter turns at the GIL halve Decide's 99th percentile
@@ -142,7 +142,7 @@ class Tracing:
         for exporter in exporters:
             batch = None if sizes else EXPORT_BATCH_SPANS
             self.provider.add_span_processor(BatchSpanProcessor(exporter, max_export_batch_size=batch))
-        self._tracer = self.provider.get_tracer(SCOPE, version, SCHEMA_URL)
+        self._tracer = self.provider.get_tracer(SCOPE, version, SCHEMA)
         self._sampler = self.provider.sampler
         self._follows_caller = isinstance(self._sampler, ParentBased)
 

@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import grpc
 
+from sojourn_server.errors import JournalUnavailable, StartRefused
 from tests.cluster.network import Network
 from tests.deploy.envoy import Envoy
 from tests.hosts.hosts import ask, wait_until
@@ -80,9 +82,18 @@ class Cluster:
 
     def leader(self) -> str:
         """The host that leads; the last one that did, while none does."""
-        [row] = ask(self.dsn, "SELECT leader FROM head")
-        pid = int(row["leader"].rpartition(":")[2])
+        give_up_at = time.monotonic() + WAIT_S
+        while not (rows := self._ask("SELECT leader FROM head")):
+            assert time.monotonic() < give_up_at, "PostgreSQL does not answer"
+        pid = int(rows[0]["leader"].rpartition(":")[2])
         return next((name for name, process in self._processes.items() if process.pid == pid), HOSTS[0])
+
+    def _ask(self, sql: str) -> list[Any]:
+        """Rows; none while PostgreSQL does not answer."""
+        try:
+            return ask(self.dsn, sql)
+        except (JournalUnavailable, StartRefused):
+            return []
 
     def follower(self, random: Random) -> str:
         """A host that does not lead."""
@@ -148,7 +159,7 @@ class Cluster:
 
 @contextmanager
 def cluster() -> Iterator[Cluster]:
-    """A cluster that serves. Raises NoNetwork, NoPostgres."""
+    """A cluster that serves. Raises NoNetwork, NoProgram."""
     with ExitStack() as made:
         directory = Path(made.enter_context(tempfile.TemporaryDirectory()))
         network = made.enter_context(Network((*HOSTS, "pg", "lb")))

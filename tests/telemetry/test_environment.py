@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import socket
 import statistics
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -84,6 +87,23 @@ def test_variables_that_cannot_be_followed_refuse_the_start(monkeypatch: pytest.
     monkeypatch.setenv(name, value)
     with pytest.raises(StartRefused, match="OTEL_"):
         Telemetry.from_environment("1.2.3")
+
+
+@pytest.mark.parametrize("port", ["taken", "nine"])
+def test_a_prometheus_port_that_cannot_be_had_refuses_the_start(port: str):
+    """In a process of its own: the exporter never closes its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        variables = {
+            "OTEL_METRICS_EXPORTER": "prometheus",
+            "OTEL_EXPORTER_PROMETHEUS_HOST": "127.0.0.1",
+            "OTEL_EXPORTER_PROMETHEUS_PORT": str(listener.getsockname()[1]) if port == "taken" else port,
+            "SOJOURN_JOURNAL__KIND": "memory",
+        }
+        serve = [str(Path(sys.executable).with_name("sojourn")), "serve", "--address", "127.0.0.1:0"]
+        done = subprocess.run(serve, env=variables, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert "OTEL_* variables: " in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.fixture(params=["refusing", "silent"])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from typing import get_args
 
 import pytest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
 from sojourn.v1 import router_pb2, types_pb2
-from sojourn_server.telemetry import COUNTERS, GAUGES, HISTOGRAM_BOUNDS, MAX_SERIES, OTHER, Telemetry
+from sojourn_server.telemetry import COUNTERS, GAUGES, HISTOGRAM_BOUNDS, MAX_SERIES, OTHER, Fault, Telemetry
 from tests.telemetry.sink import Sink, plain
 
 Points = dict[tuple[object, ...], float]
@@ -32,6 +33,11 @@ def points(metric: Metric) -> Points:
     }
 
 
+def happened(metric: Metric) -> Points:
+    """The points that are not 0."""
+    return {labels: value for labels, value in points(metric).items() if value}
+
+
 def test_decisions_are_counted_by_policy_model_and_reason(telemetry: Telemetry, sink: Sink):
     for _ in range(3):
         telemetry.metrics.decision(answer(), 0.001, "default")
@@ -44,15 +50,38 @@ def test_decisions_are_counted_by_policy_model_and_reason(telemetry: Telemetry, 
 
 
 def test_switches_fallbacks_and_ignored_facts_are_counted_apart(telemetry: Telemetry, sink: Sink):
-    telemetry.metrics.decision(router_pb2.DecideResponse(switched=True), 0.001, "a")
+    telemetry.metrics.decision(
+        router_pb2.DecideResponse(switched=True, reason=types_pb2.REASON_PHASE_CHANGED), 0.001, "a"
+    )
     telemetry.metrics.decision(answer(reason=types_pb2.REASON_INNER_FAULT), 0.001, "a")
     telemetry.metrics.decision(answer(reason=types_pb2.REASON_JOURNAL_UNAVAILABLE), 0.001, "b")
     telemetry.metrics.decision(router_pb2.DecideResponse(previous_turn_ignored=True), 0.001, "b")
     telemetry.close(5)
-    assert points(sink.newest("sojourn.switches")) == {("a",): 1}
+    assert points(sink.newest("sojourn.switches")) == {("a", "PHASE_CHANGED"): 1}
     assert points(sink.newest("sojourn.fallbacks")) == {("a", "INNER_FAULT"): 1, ("b", "JOURNAL_UNAVAILABLE"): 1}
     assert points(sink.newest("sojourn.previous_turn.ignored")) == {("b",): 1}
-    assert points(sink.newest("sojourn.faults")) == {("choice_failed",): 1}
+    assert happened(sink.newest("sojourn.faults")) == {("choice_failed",): 1}
+
+
+def test_the_cache_that_switches_gave_up_is_added_up(telemetry: Telemetry, sink: Sink):
+    """Of the chosen candidate, and of switches alone."""
+    ranked = [
+        types_pb2.RankedCandidate(model="gpt-5", switching_cost_usd=0.02),
+        types_pb2.RankedCandidate(model="kimi-k2", switching_cost_usd=0.5),
+        types_pb2.RankedCandidate(model="excluded"),
+    ]
+    for model, switched in (("gpt-5", True), ("gpt-5", True), ("kimi-k2", False), ("excluded", True)):
+        telemetry.metrics.decision(router_pb2.DecideResponse(model=model, switched=switched, ranked=ranked), 0.001, "a")
+    telemetry.close(5)
+    metric = sink.newest("sojourn.switching_cost_usd")
+    assert points(metric) == {("a",): pytest.approx(0.04)}
+    assert metric.sum.is_monotonic
+
+
+def test_faults_are_reported_before_the_first_one(telemetry: Telemetry, sink: Sink):
+    """A counter that appears with its first fault shows no rise."""
+    telemetry.close(5)
+    assert points(sink.newest("sojourn.faults")) == {(kind,): 0 for kind in get_args(Fault)}
 
 
 def test_reports_joins_and_faults_are_counted_by_state(telemetry: Telemetry, sink: Sink):
@@ -63,7 +92,7 @@ def test_reports_joins_and_faults_are_counted_by_state(telemetry: Telemetry, sin
     telemetry.close(5)
     assert points(sink.newest("sojourn.reports")) == {("turn", "RECORDED"): 1, ("outcome", "LATE"): 1}
     assert points(sink.newest("sojourn.joins")) == {("default", "abandoned"): 1}
-    assert points(sink.newest("sojourn.faults")) == {("snapshot_rejected",): 1}
+    assert happened(sink.newest("sojourn.faults")) == {("snapshot_rejected",): 1}
 
 
 def test_latency_is_a_distribution(telemetry: Telemetry, sink: Sink):
@@ -132,7 +161,7 @@ def test_counts_are_a_copy():
     metrics = Telemetry.disabled().metrics
     before = metrics.counts()
     metrics.fault("choice_failed")
-    assert before["sojourn.faults"] == {}
+    assert before["sojourn.faults"]["choice_failed",] == 0
 
 
 def test_every_instrument_has_a_name_of_ours_a_unit_and_a_sentence(telemetry: Telemetry, sink: Sink):

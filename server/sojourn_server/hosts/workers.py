@@ -74,7 +74,7 @@ def workers(config: Config, decide: Work, prepare: Callable[[str], None]) -> Ite
             given = learns if name == LEARNER else decides
             return partial(_work, name, given, work=works[name], prepare=prepare, handed=handed, ready=ready)
 
-        started = Workers(works, life)
+        started = Workers(works, life, address)
         made.callback(started.stop)
         started.start()
         log.info("workers_serving", address=address, workers=config.server.workers)
@@ -89,8 +89,11 @@ def _without_retention(config: Config) -> JournalConfig:
 class Workers:
     """The processes by name."""
 
-    def __init__(self, names: Iterable[str], life: Callable[[str, connection.Connection], Callable[[], None]]) -> None:
+    def __init__(
+        self, names: Iterable[str], life: Callable[[str, connection.Connection], Callable[[], None]], address: str
+    ) -> None:
         """`life` is what a worker of a name does; on the pipe it says why it cannot serve, or "" once it does."""
+        self.address = address
         self._names = list(names)
         self._life = life
         self.processes: dict[str, SpawnProcess] = {}

@@ -1,0 +1,156 @@
+"""The learner: outcomes a minute, replay, what a snapshot costs, and what its swap costs the decisions meanwhile.
+
+A journal is filled by the real router: episodes of 25 turns, six candidates, 30 features, another tool type each turn,
+so every turn is a lesson. Then its fold is made anew from the prior, which is what the learner does with outcomes and
+what replay does with a journal. Swaps are measured as in service: one thread decides, while another one publishes a
+version as often as the learner may, and for comparison does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+from benchmarks.arena.progress import progress_bar
+from benchmarks.latency import TURNS_PER_EPISODE, request, where
+from benchmarks.memory import play_episode, turn_of
+from sojourn_server.app import App
+from sojourn_server.cli.logs import configure_logs
+from sojourn_server.config import Config, JournalConfig, LearnerConfig, ServerConfig
+from sojourn_server.learner.fold import Fold
+from sojourn_server.learner.snapshot import Published, SnapshotStore
+from sojourn_server.router import Call
+from sojourn_server.telemetry import Telemetry
+from sojourn_server.world import read_world
+
+RESULT = Path(__file__).parent / "results" / "learner.json"
+POLICY = "default"
+SWAP_EVERY_S = 0.05
+"""Far more often than the second of learner.publish_interval_ms: a batch of 32 outcomes may fill as fast."""
+
+
+def main() -> None:
+    """Measures, prints, writes the results file."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.learner", description=__doc__)
+    parser.add_argument("--episodes", type=int, default=400, help="of 25 turns")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--decisions", type=int, default=20_000, help="of a round, with swaps and without")
+    given = parser.parse_args()
+    configure_logs("warning", "json")
+    place = where(" ".join(["python -m benchmarks.learner", *sys.argv[1:]]))
+    with tempfile.TemporaryDirectory() as directory, opened(Path(directory)) as app:
+        template = request(held=False).SerializeToString()
+        with progress_bar("filling the journal") as bar:
+            for number in range(given.episodes):
+                play_episode(app, template, number, 1_000 * number)
+                bar(number + 1, given.episodes)
+        folds = [fold_anew(app) for _ in range(given.rounds)]
+        snapshots = [snapshot_costs(app, Path(directory) / "again") for _ in range(given.rounds)]
+        swaps = [swap_costs(app, template, round_, given.decisions) for round_ in range(given.rounds)]
+    seconds = median(folds)
+    result = {
+        "outcomes_per_minute": round(given.episodes / seconds * 60),
+        "replay_decisions_per_second": round(given.episodes * TURNS_PER_EPISODE / seconds),
+        "a_million_decisions_s": round(1e6 / (given.episodes * TURNS_PER_EPISODE / seconds)),
+        "snapshot_ms": {name: round(median(s[name] for s in snapshots), 2) for name in snapshots[0]},
+        "decide_p999_ms": {name: round(median(s[name] for s in swaps), 3) for name in swaps[0]},
+        "swap_moves_decide_p999_by_ms": round(median(s["swapping"] - s["quiet"] for s in swaps), 3),
+        "swaps_per_second": round(1 / SWAP_EVERY_S),
+        "episodes": given.episodes,
+    } | place
+    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+
+
+@contextmanager
+def opened(directory: Path) -> Iterator[App]:
+    """The service over a journal on disk; it publishes once, at the start, so that only this benchmark swaps."""
+    config = Config(
+        server=ServerConfig(address="127.0.0.1:0"),
+        journal=JournalConfig(directory=directory / "journal"),
+        learner=LearnerConfig(publish_outcomes=10**9, publish_interval_ms=10**9),
+    )
+    with App.open(config, Telemetry.disabled()) as app:
+        yield app
+
+
+def fold_anew(app: App) -> float:
+    """Seconds to learn all episodes from the journal."""
+    world = read_world(app.journal)
+    end = app.journal.position()
+    fold = Fold.begin(POLICY, world, app.journal, until=end)
+    started = time.perf_counter()
+    fold.catch_up(app.journal, end)
+    return time.perf_counter() - started
+
+
+def snapshot_costs(app: App, directory: Path) -> dict[str, float]:
+    """Milliseconds to make, open and store one."""
+    world = read_world(app.journal)
+    fold = Fold.begin(POLICY, world, app.journal, until=app.journal.position())
+    fold.catch_up(app.journal, app.journal.position())
+    store, costs = SnapshotStore(directory, keep=5), dict[str, float]()
+
+    def timed(name: str, work: Callable[[], Any]) -> Any:
+        started = time.perf_counter()
+        found = work()
+        costs[name] = (time.perf_counter() - started) * 1e3
+        return found
+
+    snapshot = timed("make", lambda: fold.snapshot(created_at_ms=0))
+    timed("open", lambda: Published.of(snapshot, fold.state.settings.lesson))
+    timed("store", lambda: store.save(snapshot))
+    return costs
+
+
+def swap_costs(app: App, template: bytes, round_: int, decisions: int) -> dict[str, float]:
+    """The 99.9th percentile of a Decide in milliseconds, while versions are swapped and while they are not."""
+    return {
+        "quiet": p999_ms(app, template, f"quiet-{round_}", decisions),
+        "swapping": with_swaps(app, lambda: p999_ms(app, template, f"swapped-{round_}", decisions)),
+    }
+
+
+def with_swaps(app: App, work: Callable[[], float]) -> float:
+    """Does something while a thread publishes again and again, as the learner's does."""
+    world = read_world(app.journal)
+    fold = Fold.begin(POLICY, world, app.journal, until=app.journal.position())
+    done = threading.Event()
+
+    def swap() -> None:
+        while not done.wait(SWAP_EVERY_S):
+            snapshot = fold.snapshot(created_at_ms=0)
+            app.router.use(POLICY, Published.of(snapshot, fold.state.settings.lesson))
+
+    thread = threading.Thread(target=swap)
+    thread.start()
+    try:
+        return work()
+    finally:
+        done.set()
+        thread.join()
+
+
+def p999_ms(app: App, template: bytes, name: str, decisions: int) -> float:
+    """The 99.9th percentile of Decides, in process."""
+    times = []
+    for number in range(decisions):
+        episode, turn = divmod(number, TURNS_PER_EPISODE)
+        decide = turn_of(template, f"{name}-{episode}", turn)
+        started = time.perf_counter()
+        app.router.decide(decide, Call(number))
+        times.append((time.perf_counter() - started) * 1e3)
+    return quantiles(times, n=1000)[998]
+
+
+if __name__ == "__main__":
+    main()
