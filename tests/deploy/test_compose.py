@@ -113,8 +113,6 @@ def test_what_is_mounted_is_there(name: str):
             assert source in SETUP["volumes"]
             continue
         assert volume.endswith(":ro")
-        if MONITORING & {Path(source).parts[0]} and not (FOLDER / "prometheus").exists():
-            pytest.skip(f"{source}: dashboards and alerts are not part of this checkout")
         assert (FOLDER / source).exists()
 
 
@@ -167,3 +165,26 @@ def test_prometheus_scrapes_the_port_that_the_routers_open():
     assert found["port"] == int(environment["OTEL_EXPORTER_PROMETHEUS_PORT"])
     assert environment["OTEL_METRICS_EXPORTER"] == "prometheus"
     assert set(SERVICES["router"]["networks"]) & set(SERVICES["prometheus"]["networks"])
+
+
+def test_promtool_finds_nothing_wrong(promtool: Path, tmp_path: Path):
+    """With its rules beside it, as they are mounted."""
+    mounts = dict(volume.split(":")[:2] for volume in SERVICES["prometheus"]["volumes"])
+    for source, target in mounts.items():
+        if source.startswith("."):
+            (tmp_path / Path(target).name).write_bytes((FOLDER / source).read_bytes())
+    command: list[str | Path] = [promtool, "check", "config", tmp_path / "prometheus.yml"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "rules found" in answer.stdout
+
+
+def test_grafana_is_given_its_dashboards_and_where_to_ask():
+    mounts = dict(volume.split(":")[:2] for volume in SERVICES["grafana"]["volumes"])
+    provisioning = FOLDER / "compose" / "grafana"
+    assert mounts["./compose/grafana"] == "/etc/grafana/provisioning"
+    (provider,) = yaml.safe_load((provisioning / "dashboards" / "sojourn.yaml").read_text())["providers"]
+    assert provider["options"]["path"] == mounts["./grafana"]
+    (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yaml").read_text())["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    assert "GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION" in SERVICES["grafana"]["environment"]

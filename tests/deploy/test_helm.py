@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.deploy.configuration import settings_in_effect
+from tests.deploy.envoy import ROOT
 from tests.deploy.helm import (
     CHART,
     DEFAULTS,
@@ -269,8 +270,12 @@ def test_there_is_a_metrics_port_for_each_process(values: str):
 
 
 def test_alerts_come_through_as_they_are():
-    (rule,) = of_kind(rendered("scaled"), "PrometheusRule")
-    assert rule["spec"] == yaml.safe_load(values_of("scaled")["metrics"]["prometheusRule"]["file"])
+    alerts = ROOT / "deploy" / "prometheus" / "alerts.yml"
+    file = f"metrics.prometheusRule.file={alerts}"
+    (rule,) = of_kind(
+        rendered(DEFAULTS, "--set", "metrics.prometheusRule.enabled=true", "--set-file", file), "PrometheusRule"
+    )
+    assert rule["spec"] == yaml.safe_load(alerts.read_text())
 
 
 def test_sqlite_has_one_router_with_a_volume():
