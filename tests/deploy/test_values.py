@@ -12,10 +12,12 @@ from urllib.request import urlopen
 import jsonschema
 import pytest
 import yaml
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deploy.helm.values_table import PAGE, VALUES, page, table, values
 from sojourn_server.app import App
 from sojourn_server.config import Config, JournalConfig, ServerConfig
+from sojourn_server.rpc.server import LIVENESS
 from tests.deploy.envoy import ROOT
 from tests.deploy.helm import CHART, VALUE_SETS, merged
 from tests.ports import find_unused_port
@@ -94,6 +96,14 @@ def test_the_page_s_table_is_that_of_the_values():
     assert text == page(text), "run python -m deploy.helm.values_table"
 
 
+def test_the_page_sets_values_that_there_are():
+    named = re.findall(
+        r"--set(?:-file)? ([\w.]+)=", PAGE.read_text(encoding="utf-8") + VALUES.read_text(encoding="utf-8")
+    )
+    assert named
+    assert set(named) <= set(leaves(DEFAULT_VALUES))
+
+
 def test_a_row_has_name_default_and_words():
     text = 'a: # of a\n  b: 3 # how many\n  c: {d: [1]} # a map\ne: "" # none\n'
     rows = table(text).splitlines()
@@ -121,6 +131,15 @@ def test_the_port_and_the_user_are_the_image_s():
 def test_the_adapter_s_rule_makes_the_metric_that_the_autoscaler_asks_for():
     (rule,) = ADAPTER["rules"]["custom"]
     assert rule["name"]["as"] == DEFAULT_VALUES["autoscaling"]["metric"]
+
+
+def test_a_router_answers_to_the_services_that_the_probes_ask_for(server: App):
+    services = set(re.findall(r'"service" "([^"]+)"', TEMPLATES))
+    assert services == {"sojourn.v1.RouterService", LIVENESS}
+    with connected(server.address) as stubs:
+        health = health_pb2_grpc.HealthStub(stubs.channel)
+        answers = {health.Check(health_pb2.HealthCheckRequest(service=name)).status for name in services}
+    assert answers == {health_pb2.HealthCheckResponse.SERVING}
 
 
 def test_a_router_has_the_series_that_the_adapter_looks_for(monkeypatch: pytest.MonkeyPatch):

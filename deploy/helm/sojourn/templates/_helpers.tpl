@@ -32,7 +32,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .Values.serviceAccount.create }}{{ default (include "sojourn.fullname" .) .Values.serviceAccount.name }}{{ else }}{{ default "default" .Values.serviceAccount.name }}{{ end }}
 {{- end }}
 
-{{/* sojourn.toml: what the chart decides, over what `config` says. Numbers of values are floats; whole ones are written as such. */}}
+{{/* sojourn.toml: what the chart decides, over what `config` says. Helm reads every number as a float; whole ones are written without a fraction. */}}
 {{- define "sojourn.toml" -}}
 {{- $journal := dict "kind" .Values.journal.kind }}
 {{- if eq .Values.journal.kind "sqlite" }}{{ $_ := set $journal "directory" "/var/lib/sojourn" }}{{ end }}
@@ -46,7 +46,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}{{ end }}
 {{- $ours := dict "journal" $journal "server" $server }}
 {{- if $security }}{{ $_ := set $ours "security" $security }}{{ end }}
-{{- mergeOverwrite (deepCopy .Values.config) $ours | toToml }}
+{{- $text := mergeOverwrite (deepCopy .Values.config) $ours | toToml }}
+{{- regexReplaceAll "(?m)( = -?[0-9]+)[.]0$" $text "${1}" | trim }}
 {{- end }}
 
 {{/* The ports of Prometheus' endpoint: the one process, or the learner and each worker. */}}
