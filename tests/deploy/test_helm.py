@@ -13,6 +13,7 @@ import yaml
 from tests.deploy.configuration import settings_in_effect
 from tests.deploy.envoy import ROOT
 from tests.deploy.helm import (
+    BUILD_S,
     CHART,
     DEFAULTS,
     NAMESPACE,
@@ -35,6 +36,7 @@ OLDEST, NEWEST = "1.30", "1.37"
 OPERATORS = {"ServiceMonitor": "monitoring.coreos.com/v1", "PrometheusRule": "monitoring.coreos.com/v1"}
 """Kinds that Kubernetes itself does not know."""
 
+pytestmark = pytest.mark.timeout(BUILD_S + 120)  # whoever comes first may have to build Helm
 every_set = pytest.mark.parametrize("values", VALUE_SETS)
 
 
