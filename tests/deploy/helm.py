@@ -20,6 +20,7 @@ import yaml
 from tests.deploy.envoy import ROOT
 
 VERSION = "v4.3.1"
+KUBERNETES = "1.37.0"
 CHART = ROOT / "deploy" / "helm" / "sojourn"
 DEFAULTS = "defaults"
 VALUE_SETS = {DEFAULTS: None, **{path.stem: path for path in sorted((CHART / "ci").glob("*.yaml"))}}
@@ -38,7 +39,7 @@ def find_helm() -> Path | None:
         return Path(named or built)
     if os.environ.get("SOJOURN_VERIFY") == "1" and shutil.which("go"):
         module = f"helm.sh/helm/{VERSION.partition('.')[0]}/cmd/helm@{VERSION}"
-        environment = {**os.environ, "GOBIN": str(built.parent), "GOFLAGS": "-ldflags=-s"}
+        environment = {**os.environ, "GOBIN": str(built.parent)}
         subprocess.run(["go", "install", module], env=environment, check=True, timeout=BUILD_S)
         return built
     return None
@@ -49,7 +50,8 @@ def helm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     program = find_helm()
     if program is None:
         pytest.skip("no helm: put one on the PATH, name it in SOJOURN_HELM, or build it with SOJOURN_VERIFY=1 and Go")
-    return subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    command = [program, *arguments, "--kube-version", KUBERNETES]  # one built by Go may take itself for an old one
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def chosen(values: str) -> list[str | Path]:
