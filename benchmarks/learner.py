@@ -23,7 +23,7 @@ from typing import Any
 from benchmarks.arena.progress import progress_bar
 from benchmarks.latency import TURNS_PER_EPISODE, request, where
 from benchmarks.memory import play_episode, turn_of
-from sojourn_server.app import App
+from sojourn_server.app import App, now_ms
 from sojourn_server.cli.logs import configure_logs
 from sojourn_server.config import Config, JournalConfig, LearnerConfig, ServerConfig
 from sojourn_server.learner.fold import Fold
@@ -34,6 +34,8 @@ from sojourn_server.world import read_world
 
 RESULT = Path(__file__).parent / "results" / "learner.json"
 POLICY = "default"
+LEAST_LEARNED = 0.9
+"""Share of turns that must have been lessons, or the figures are of something else."""
 SWAP_EVERY_S = 0.05
 """Far more often than the second of learner.publish_interval_ms: a batch of 32 outcomes may fill as fast."""
 
@@ -51,7 +53,7 @@ def main() -> None:
         template = request(held=False).SerializeToString()
         with progress_bar("filling the journal") as bar:
             for number in range(given.episodes):
-                play_episode(app, template, number, 1_000 * number)
+                play_episode(app, template, number, now_ms())
                 bar(number + 1, given.episodes)
         folds = [fold_anew(app) for _ in range(given.rounds)]
         snapshots = [snapshot_costs(app, Path(directory) / "again") for _ in range(given.rounds)]
@@ -90,7 +92,10 @@ def fold_anew(app: App) -> float:
     fold = Fold.begin(POLICY, world, app.journal, until=end)
     started = time.perf_counter()
     fold.catch_up(app.journal, end)
-    return time.perf_counter() - started
+    seconds = time.perf_counter() - started
+    if fold.counts.decisions < fold.counts.episodes * TURNS_PER_EPISODE * LEAST_LEARNED or not fold.counts.episodes:
+        raise RuntimeError(f"{fold.counts.decisions} decisions were learned of {fold.counts.episodes} episodes")
+    return seconds
 
 
 def snapshot_costs(app: App, directory: Path) -> dict[str, float]:
@@ -147,7 +152,7 @@ def p999_ms(app: App, template: bytes, name: str, decisions: int) -> float:
         episode, turn = divmod(number, TURNS_PER_EPISODE)
         decide = turn_of(template, f"{name}-{episode}", turn)
         started = time.perf_counter()
-        app.router.decide(decide, Call(number))
+        app.router.decide(decide, Call(now_ms()))
         times.append((time.perf_counter() - started) * 1e3)
     return quantiles(times, n=1000)[998]
 
