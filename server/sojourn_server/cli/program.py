@@ -14,22 +14,23 @@ from typing import Annotated
 import typer
 
 COMMANDS = {
-    "serve": "serve:serve",
-    "check-config": "check_config:check_config",
-    "health": "health:health",
-    "demo": "demo:demo",
-    "import": "import_command:import_trajectories",
-    "export": "export:export",
-    "replay": "replay:replay",
-    "show": "show:app",
-    "evaluate": "evaluate:evaluate",
-    "savings": "savings:savings",
-    "token": "token:token",
-    "undo": "undo:undo",
-    "erase": "erase:erase",
-    "snapshots": "snapshots:app",
-    "backup": "backup:backup",
+    "serve": "cli.serve:serve",
+    "check-config": "cli.check_config:check_config",
+    "health": "cli.health:health",
+    "demo": "cli.demo:demo",
+    "import": "exchange.import_command:import_trajectories",
+    "export": "exchange.export:export",
+    "replay": "cli.replay:replay",
+    "show": "cli.show:app",
+    "evaluate": "cli.evaluate:evaluate",
+    "savings": "cli.savings:savings",
+    "token": "cli.token:token",
+    "undo": "cli.undo:undo",
+    "erase": "cli.erase:erase",
+    "snapshots": "cli.snapshots:app",
+    "backup": "cli.backup:backup",
 }
+"""Where each command lies: module below `sojourn_server`, then its function or group."""
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -51,7 +52,7 @@ def program(names: Iterable[str] = COMMANDS) -> typer.Typer:
     app.callback()(sojourn)
     for name in names:
         module, _, attribute = COMMANDS[name].partition(":")
-        command = getattr(import_module(f"sojourn_server.cli.{module}"), attribute)
+        command = getattr(import_module(f"sojourn_server.{module}"), attribute)
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:
