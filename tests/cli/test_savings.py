@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sojourn_server.cli.savings import sentence
-from sojourn_server.evaluation.savings import Comparison, Difference
+from sojourn_server.evaluation.savings import Comparison, Difference, sentence
 from tests.cli.command import open_app, play, run, run_json
 
 

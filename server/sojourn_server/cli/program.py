@@ -22,6 +22,7 @@ COMMANDS = {
     "export": "exchange.export:export",
     "replay": "cli.replay:replay",
     "show": "cli.show:app",
+    "explain": "cli.explain:explain",
     "evaluate": "cli.evaluate:evaluate",
     "savings": "cli.savings:savings",
     "token": "cli.token:token",
@@ -78,7 +79,8 @@ def sojourn(
       sojourn demo                        see it work on live episodes, three minutes
       sojourn serve                       start the router with its defaults
       sojourn show policy                 what it has learned so far
-      sojourn show episode ID             why each turn went where it went
+      sojourn explain EPISODE             why it stayed, why it switched, what it cost
+      sojourn report                      a page that says whether it pays
 
     Exit codes: 0 done, 1 the answer is no (unhealthy, different, rows rejected), 2 could not run.
     """
