@@ -64,7 +64,7 @@ class Staying(NamedTuple):
 
 
 def stretches(records: Sequence[journal_pb2.JournalRecord], prices: Mapping[str, Model]) -> list[Stretch]:
-    """An episode's stretches in order, from its records in journal order; attempts that could not serve are left out."""
+    """An episode's stretches in order, from its records in journal order, without attempts that could not serve."""
     groups: list[list[DecidedTurn]] = []
     for turn in served_turns(records, prices):
         held = turn.decision.answer.reason == types_pb2.REASON_HELD
