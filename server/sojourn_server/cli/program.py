@@ -23,6 +23,7 @@ COMMANDS = {
     "replay": "cli.replay:replay",
     "show": "cli.show:app",
     "explain": "cli.explain:explain",
+    "report": "cli.report:report",
     "evaluate": "cli.evaluate:evaluate",
     "savings": "cli.savings:savings",
     "token": "cli.token:token",

@@ -1,4 +1,4 @@
-"""HTML and SVG by construction: every text is escaped unless an element made it, so no model's name can become markup."""
+"""HTML and SVG by construction: what no element made is text and is escaped, so no name can become markup."""
 
 from __future__ import annotations
 
