@@ -72,7 +72,7 @@ def _letters(turns: Sequence[DecidedTurn]) -> dict[str, str]:
 
 def strip(turns: Sequence[DecidedTurn], letters: Mapping[str, str]) -> Iterator[str]:
     """Lines of letters with a line of marks below each; nothing for no turns."""
-    from sojourn_server.reports.stretches import has_error
+    from sojourn_server.exchange.turns import has_error
 
     marks = {2: "l", 3: "m", 4: "H"}  # by Severity
     for start in range(0, len(turns), STRIP_TURNS):

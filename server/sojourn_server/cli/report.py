@@ -37,8 +37,8 @@ def report(
     Reads only, so it can run beside the router. Exit code 0, or 2 if no episode has ended yet.
     """
     from sojourn.v1 import types_pb2
+    from sojourn_server.exchange.episodes import Reading
     from sojourn_server.exchange.turns import short_name
-    from sojourn_server.reports.episodes import Reading
     from sojourn_server.reports.page import Facts, page
 
     reading = Reading(policy, newest=last)

@@ -16,7 +16,7 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 from sojourn.v1 import types_pb2
-from sojourn_server.reports.episodes import Episode
+from sojourn_server.exchange.episodes import Episode
 
 LEAST = 20
 _WINDOW_SHARE, _MOST_WINDOW = 0.1, 200

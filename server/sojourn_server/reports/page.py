@@ -12,8 +12,8 @@ from importlib.resources import files
 from typing import NamedTuple
 
 from sojourn_server.evaluation.savings import CONTROLS, Comparison, Difference, compare, sentence
+from sojourn_server.exchange.episodes import Episode
 from sojourn_server.reports import charts, figures, sentences
-from sojourn_server.reports.episodes import Episode
 from sojourn_server.reports.figures import Interval
 from sojourn_server.reports.markup import Html, el, table, text
 from sojourn_server.reports.sentences import between, percent, score, usd

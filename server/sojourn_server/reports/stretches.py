@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from sojourn.v1 import journal_pb2, types_pb2
-from sojourn_server.exchange.turns import DecidedTurn, decided_turns, short_name
+from sojourn_server.exchange.turns import DecidedTurn, forfeited_usd, has_error, served_turns, short_name
 from sojourn_server.policy.registry import Model
 
 _WORDS: dict[int, str] = {
@@ -75,30 +75,10 @@ def stretches(records: Sequence[journal_pb2.JournalRecord], prices: Mapping[str,
     return [_stretch(group) for group in groups]
 
 
-def served_turns(records: Sequence[journal_pb2.JournalRecord], prices: Mapping[str, Model]) -> list[DecidedTurn]:
-    """The turns of an episode that were served, in journal order."""
-    return [turn for turn in decided_turns(records, prices) if turn.served]
-
-
 def staying(turns: Sequence[DecidedTurn]) -> Staying:
     """How often the model stayed after an error, whatever the reason."""
     after = [not later.switched for earlier, later in pairwise(turns) if has_error(earlier)]
     return Staying(len(after), sum(after))
-
-
-def has_error(turn: DecidedTurn) -> bool:
-    """Whether the turn is known to have gone wrong."""
-    return turn.facts is not None and turn.facts.error >= types_pb2.SEVERITY_LOW
-
-
-def forfeited_usd(turn: DecidedTurn) -> float | None:
-    """Money that this turn's switch threw away with the cache; None = no switch, or nobody worked it out."""
-    if not turn.switched:
-        return None
-    return next(
-        (c.switching_cost_usd for c in _rated(turn.decision) if c.model == turn.served == turn.decision.answer.model),
-        None,
-    )
 
 
 def _stretch(turns: Sequence[DecidedTurn]) -> Stretch:

@@ -12,10 +12,9 @@ from typing import NamedTuple
 
 from sojourn.v1 import journal_pb2, types_pb2
 from sojourn_server.evaluation.savings import Assigned, assigned
-from sojourn_server.exchange.turns import ending
+from sojourn_server.exchange.turns import ending, forfeited_usd, served_turns
 from sojourn_server.learner import credit
 from sojourn_server.policy.registry import Model
-from sojourn_server.reports.stretches import forfeited_usd, served_turns
 
 
 class Turn(NamedTuple):
