@@ -24,13 +24,14 @@ COMMANDS = {
     "show": "cli.show:app",
     "explain": "cli.explain:explain",
     "report": "cli.report:report",
+    "top": "cli.top:top",
     "evaluate": "cli.evaluate:evaluate",
     "savings": "cli.savings:savings",
-    "token": "cli.token:token",
-    "undo": "cli.undo:undo",
-    "erase": "cli.erase:erase",
+    "token": "security.token_command:token",
+    "undo": "upkeep.undo_command:undo",
+    "erase": "upkeep.erase_command:erase",
     "snapshots": "cli.snapshots:app",
-    "backup": "cli.backup:backup",
+    "backup": "upkeep.backup_command:backup",
 }
 """Where each command lies: module below `sojourn_server`, then its function or group."""
 

@@ -52,10 +52,11 @@ class Reading:
 
     def __init__(self, policy: str, *, newest: int) -> None:
         """Keeps the `newest` ended episodes, in the order of their ends."""
+        self.policy = policy
         self.ended: deque[Episode] = deque(maxlen=newest)
         self.ended_count = 0
+        self.decisions = 0
         self.position = 0
-        self._policy = policy
         self._open: dict[str, tuple[int, list[journal_pb2.JournalRecord]]] = {}  # with the epoch of the first record
         self._epoch = 0
         self._prices: dict[str, Model] = {}
@@ -66,12 +67,14 @@ class Reading:
         body = record.WhichOneof("body")
         if body == "model_put":
             self._prices[record.model_put.model.name] = Model.of(record.model_put.model)
-        if record.policy != self._policy:
+        if record.policy != self.policy:
             return
         if body in ("mode", "settings"):
             self._epoch += 1
-        if not record.episode_id or body == "episode_erased":
+        came_late = body in ("turn", "outcome") and getattr(record, body).late
+        if not record.episode_id or body == "episode_erased" or came_late:
             return
+        self.decisions += body == "decision"
         _, records = self._open.setdefault(record.episode_id, (self._epoch, []))
         records.append(record)
         if ending([record]) is not None:
@@ -83,6 +86,11 @@ class Reading:
         if episode is not None:
             self.ended.append(episode)
             self.ended_count += 1
+
+    @property
+    def open_count(self) -> int:
+        """Episodes without an end yet."""
+        return len(self._open)
 
     def still_open(self) -> Iterator[Episode]:
         """Episodes without an end yet, in the order of their beginnings."""

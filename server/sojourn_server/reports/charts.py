@@ -46,9 +46,9 @@ def whiskers(found: Interval, low: float, high: float, *, zero: float | None = N
     """A dot with its interval on the scale low .. high, and a line at `zero`; what is infinite goes to the ends."""
     ends = [_clip(_place(v, low, high) if isfinite(v) else (0.0 if v < 0 else 100.0)) for v in (found.low, found.high)]
     at = _clip(_place(found.value, low, high))
-    origin = [] if zero is None else [el("path", d=f"M{_place(zero, low, high):.2f} 0V100", class_="grid")]
+    origin = "M0 50H100" if zero is None else f"M0 50H100M{_place(zero, low, high):.2f} 0V100"
     reach = el("path", d=f"M{ends[0]:.2f} 50H{ends[1]:.2f}", class_="reach")
-    return _silent(origin, reach, el("path", d=f"M{at:.2f} 50h0", class_="dot"))
+    return _silent(el("path", d=origin, class_="grid"), reach, el("path", d=f"M{at:.2f} 50h0", class_="dot"))
 
 
 def stack(parts: Iterable[tuple[int, float]]) -> Html:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from typing import NamedTuple
 
-from sojourn_server.evaluation.savings import CONTROLS, Comparison, Difference, compare, sentence
+from sojourn_server.evaluation.savings import CONTROLS, Difference, compare, sentence
 from sojourn_server.exchange.episodes import Episode
 from sojourn_server.reports import charts, figures, sentences
 from sojourn_server.reports.figures import Interval
@@ -169,7 +169,7 @@ def _staying(episodes: Sequence[Episode]) -> Section:
     rows = [(n, charts.whiskers(rate, 0.0, 1.0), percent(rate.value)) for n, rate in named if rate is not None]
     numbers = table("Share of turns that stayed", ("", "share", "interval"), [_row(n, rate) for n, rate in named])
     how = f"Of the turns that follow such a turn, the share that the same model served. {_ONE_LOOK}"
-    shown = _bars(rows, "Turns that stayed with their model")
+    shown = _bars(rows, "Turns that stayed with their model: none at the left, all at the right")
     return Section("Staying after an error", [sentences.stays(found)], shown, numbers, how)
 
 
@@ -195,7 +195,12 @@ def _shares(episodes: Sequence[Episode]) -> Section:
 def _controls(episodes: Sequence[Episode]) -> Section:
     assigned = [e.assigned for e in episodes if e.assigned is not None]
     found = [compare(assigned, control) for control in CONTROLS]
-    shown = [_whiskers(found, "score", "Score"), _whiskers(found, "usd", "USD an episode")]
+    scores = [(c.control, Interval(*c.score)) for c in found if c.score is not None]
+    money = [(c.control, Interval(*c.usd)) for c in found if c.usd is not None]
+    shown = [
+        _around_zero(scores, "Score, learned minus control"),
+        _around_zero(money, "USD an episode, learned minus control"),
+    ]
     columns = ("learned minus", "score", "interval", "USD an episode", "interval", "episodes")
     rows = [
         (c.control, *_shown(c.score, 3), *_shown(c.usd, 4), f"{c.learned_episodes} : {c.control_episodes}")
@@ -206,33 +211,33 @@ def _controls(episodes: Sequence[Episode]) -> Section:
 
 
 def _shown(found: Difference | None, digits: int) -> tuple[str, str]:
-    interval = _interval(found)
-    return (f"{interval.value:+.{digits}f}" if interval else "none", between(interval, signed=True, digits=digits))
+    if found is None:
+        return "none", "unknown"
+    return f"{found.value:+.{digits}f}", between(Interval(*found), signed=True, digits=digits)
 
 
-def _interval(found: Difference | None) -> Interval | None:
-    return None if found is None else Interval(*found)
-
-
-def _whiskers(found: Sequence[Comparison], field: str, what: str) -> Html:
-    intervals = [(c.control, interval) for c in found if (interval := _interval(getattr(c, field))) is not None]
-    ends = [abs(v) for _, i in intervals if i.tells for v in (i.low, i.high)] or [1.0]
-    rows = [(n, charts.whiskers(i, -max(ends), max(ends), zero=0.0), f"{i.value:+.3f}") for n, i in intervals]
-    return _bars(rows, f"{what}: learned minus control, 0 in the middle")
+def _around_zero(found: Sequence[tuple[str, Interval]], caption: str) -> Html:
+    """Differences with their intervals, on one scale."""
+    ends = [abs(v) for _, i in found if i.tells for v in (i.low, i.high)] or [1.0]
+    most = max(ends) or 1.0
+    rows = [(n, charts.whiskers(i, -most, most, zero=0.0), f"{i.value:+.3f}") for n, i in found]
+    return _bars(rows, f"{caption}; the upright line is 0")
 
 
 def _forfeited(episodes: Sequence[Episode]) -> Section:
     found = figures.forfeited(episodes)
     pairs = found.by_pair[:_MOST_ROWS]
     most = max((money for *_, money in pairs), default=0.0)
-    rows = [(f"{left} → {to}", charts.bar(money, most), usd(money)) for left, to, _, money in pairs[:6] if money > 0.0]
+    rows = [
+        (f"{left} → {to}", charts.bar(money, most), f"{money:.4g}") for left, to, _, money in pairs[:6] if money > 0.0
+    ]
     numbers = table(
         "Switches from model to model",
         ("from → to", "switches", "USD forfeited"),
         [(f"{left} → {to}", str(n), f"{money:.4g}") for left, to, n, money in pairs],
     )
     how = "What a switch adds to the bill because the new model's prompt cache is colder, as predicted at the choice."
-    shown = _bars(rows, "Cache money forfeited, dearest first")
+    shown = _bars(rows, "Cache money forfeited in USD, dearest first")
     return Section("Cache money thrown away", [sentences.forfeits(found)], shown, numbers, how)
 
 
@@ -245,7 +250,7 @@ def _drift(episodes: Sequence[Episode]) -> Section:
         for m, (before, now, i) in found.models.items()
     ]
     numbers = table("Now against before", ("", "before", "now", "change", "interval"), rows)
-    drawn = [(m, charts.whiskers(i, -1.0, 1.0, zero=0.0), f"{i.value:+.2f}") for m, (_, _, i) in found.models.items()]
-    shown = _bars(drawn, "Change in the share of turns, 0 in the middle") if found.episodes else Html("")
+    drawn = [(model, change) for model, (_, _, change) in found.models.items()]
+    shown = _around_zero(drawn, "Change in the share of turns")
     how = f"The intervals of shares hold for all models together. {_ONE_LOOK}"
     return Section("Drift", [sentences.drifts(found)], shown, numbers, how)

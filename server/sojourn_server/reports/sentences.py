@@ -72,7 +72,7 @@ def stays(found: Staying) -> str:
         return f"Nothing shows that errors drive it away: {rates}."
     if change.value > 0.0:
         return f"Errors do not drive it away: {rates}."
-    return f"It leaves more often after an error: {rates}. Work often changes there; see `sojourn explain EPISODE`."
+    return f"It leaves more often after an error: {rates}. Work often changes there: sojourn explain EPISODE shows it."
 
 
 def specialists(found: Shares) -> str:
