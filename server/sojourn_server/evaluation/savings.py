@@ -23,6 +23,7 @@ from sojourn_server.policy.draws import HEURISTIC, LEARNED, NEVER_SWITCH
 _PAGE = 500
 _ALPHA = 0.05
 _USUAL_EPISODES = 500.0  # where the sequence is tightest
+_LEAST_IN_ARM = 20  # a handful shows next to nothing of its own variance
 CONTROLS = {"heuristic": HEURISTIC, "never-switch": NEVER_SWITCH}
 
 
@@ -173,7 +174,8 @@ def _difference(episodes: Sequence[Assigned], arms: tuple[int, int], measure: Me
             for e in side:
                 of_cluster[e.assignment_key] += sign * share / len(side) * ((measure(e) or 0.0) - mean)
     clusters = len(of_cluster)
-    if clusters <= 2 * len(strata):
+    in_arms = (len({e.assignment_key for sides in strata.values() for e in sides[arm]}) for arm in (0, 1))
+    if clusters <= 2 * len(strata) or min(in_arms) < _LEAST_IN_ARM:
         return Difference(value, -inf, inf, total)
     variance = sum(part * part for part in of_cluster.values()) * clusters / (clusters - 2 * len(strata))
     reach = confidence_sequence(sqrt(variance), clusters)

@@ -9,7 +9,7 @@ control cohorts (`sojourn_server.evaluation.savings`) holds at all times.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from math import hypot, inf, sqrt
 from statistics import NormalDist
@@ -146,7 +146,7 @@ def staying(episodes: Sequence[Episode]) -> Staying:
     )
 
 
-def _stays(episode: Episode, errors: set[int]) -> tuple[float, float]:
+def _stays(episode: Episode, errors: Collection[int]) -> tuple[float, float]:
     """Stays, and turns, after turns with one of these severities."""
     stays = [later.stayed for earlier, later in pairwise(episode.turns) if earlier.error in errors]
     return float(sum(stay is True for stay in stays)), float(len(stays))

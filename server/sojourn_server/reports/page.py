@@ -16,7 +16,7 @@ from sojourn_server.exchange.episodes import Episode
 from sojourn_server.reports import charts, figures, sentences
 from sojourn_server.reports.figures import Interval
 from sojourn_server.reports.markup import Html, el, table, text
-from sojourn_server.reports.sentences import between, percent, score, usd
+from sojourn_server.reports.sentences import between, percent, score
 
 _MOST_ROWS = 12
 _ONE_LOOK = "Intervals are 95 %, over episodes, for one look."
@@ -79,7 +79,7 @@ def _moment(at_ms: int) -> str:
 def _about(episodes: Sequence[Episode], about: Facts) -> Html:
     own, imported = len(figures.own(episodes)), sum(e.imported for e in episodes)
     controls = sum(e.is_control and e.ended for e in episodes)
-    ended = f"{own} ended episodes of its own, {controls} of its control cohorts"
+    ended = f"{own:,} ended episodes of its own, {controls:,} of its control cohorts"
     rest = f", {imported} imported ones (left out)" if imported else ""
     older = f" {about.left_out} older ones are left out." if about.left_out else ""
     since = f" Since {_moment(min(e.started_at_ms for e in episodes))}." if episodes else ""
@@ -92,7 +92,7 @@ def _tiles(episodes: Sequence[Episode]) -> Html:
     switches = figures.switching(episodes).own
     tiles = (
         ("score", score(scored.value) if scored else "unknown"),
-        ("an episode costs", usd(paid.value) if paid else "unknown"),
+        ("USD an episode", f"{paid.value:.4g}" if paid else "unknown"),
         ("switches an episode", f"{switches.value:.1f}" if switches else "unknown"),
         ("stays after an error", percent(stay.value) if stay else "unknown"),
     )
@@ -150,7 +150,7 @@ def _switching(episodes: Sequence[Episode]) -> Section:
     for switches, number in counts.items():
         bins[switches // width] += number
     names = [f"{i * width}" if width == 1 else f"{i * width}-{(i + 1) * width - 1}" for i in range(len(bins))]
-    rows = [(name, charts.bar(n, max(bins)), str(n)) for name, n in zip(names, bins, strict=True)]
+    rows = [(name, charts.bar(n, max(bins)), f"{n:,}") for name, n in zip(names, bins, strict=True)]
     means = [("policy", found.own), ("control cohorts", found.controls)]
     numbers = table("Switches an episode", ("", "mean", "interval"), [_row(n, v, digits=1) for n, v in means])
     how = f"A switch is a turn that another model served than the turn before. {_ONE_LOOK}"
@@ -176,10 +176,10 @@ def _staying(episodes: Sequence[Episode]) -> Section:
 def _shares(episodes: Sequence[Episode]) -> Section:
     found = figures.shares(episodes)
     overall = [found.overall[model] for model in found.models]
-    rows = [("all work", charts.stack(enumerate(overall)), str(sum(found.turns.values())))]
+    rows = [("all work", charts.stack(enumerate(overall)), f"{sum(found.turns.values()):,}")]
     for tool, share in found.share.items():
         drawn = charts.stack((i, share[model].value) for i, model in enumerate(found.models))
-        rows.append((tool or "(none)", drawn, str(found.turns[tool])))
+        rows.append((tool or "(none)", drawn, f"{found.turns[tool]:,}"))
     cells = [
         (tool or "(none)", *(f"{percent(share[m].value)} ×{found.lift[tool][m]:.1f}" for m in found.models))
         for tool, share in found.share.items()

@@ -13,12 +13,12 @@ _MOST_LIFTS = 3
 
 def usd(value: float) -> str:
     """Money to four significant digits."""
-    return f"{value:.4g} USD"
+    return f"{value:.4g}\N{NO-BREAK SPACE}USD"
 
 
 def percent(value: float) -> str:
-    """A share as a percentage."""
-    return f"{100.0 * value:.0f} %"
+    """A share as a percentage, in one piece."""
+    return f"{100.0 * value:.0f}\N{NO-BREAK SPACE}%"
 
 
 def score(value: float) -> str:
@@ -103,7 +103,7 @@ def forfeits(found: Forfeited) -> str:
     share = found.share
     of_all = f", {100.0 * share.value:.1f} % of what the episodes cost" if share else ""
     within = f" ({between(share, digits=1, scale=100.0)} %)" if share and share.tells else ""
-    said = f"{found.switches} switches threw away {usd(found.usd)} of prompt cache{of_all}{within}."
+    said = f"{found.switches:,} switches threw away {usd(found.usd)} of prompt cache{of_all}{within}."
     left_out = f" {found.unpriced} of them have no known price and count as 0." if found.unpriced else ""
     return f"{said} Each choice weighed that money before it left.{left_out}"
 
