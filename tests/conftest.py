@@ -14,7 +14,8 @@ from pydantic import SecretStr
 from sojourn_server.app import App
 from sojourn_server.config import Config, JournalConfig, ServerConfig
 from sojourn_server.telemetry import Telemetry
-from tests.hosts.server import NoPostgres, PostgresServer, find_binaries, find_pgbouncer
+from tests.debian import NotInstalled, find_chromium
+from tests.hosts.server import PostgresServer, find_binaries, find_pgbouncer
 from tests.ports import find_unused_port
 
 RECORDED_VARIABLE = "SOJOURN_RECORDED_DIR"
@@ -29,9 +30,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whoever comes first to PostgreSQL may have to install it."""
+    """Whoever comes first to PostgreSQL or to a browser may have to install it."""
     for item in items:
-        if "postgres" in getattr(item, "fixturenames", ()):
+        if {"postgres", "chromium"}.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.timeout(600))
 
 
@@ -71,10 +72,16 @@ def pgbouncer() -> Path:
     return _installed(find_pgbouncer)
 
 
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """A browser, likewise."""
+    return _installed(find_chromium)
+
+
 def _installed(find: Callable[[], Path]) -> Path:
     try:
         return find()
-    except NoPostgres as error:
+    except NotInstalled as error:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(f"SKIPPED: {error}")

@@ -148,7 +148,7 @@ class Cluster:
 
 @contextmanager
 def cluster() -> Iterator[Cluster]:
-    """A cluster that serves. Raises NoNetwork, NoPostgres."""
+    """A cluster that serves. Raises NoNetwork, NotInstalled."""
     with ExitStack() as made:
         directory = Path(made.enter_context(tempfile.TemporaryDirectory()))
         network = made.enter_context(Network((*HOSTS, "pg", "lb")))

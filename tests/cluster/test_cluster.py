@@ -9,8 +9,8 @@ import pytest
 from tests.cluster.cluster import cluster
 from tests.cluster.network import NoNetwork
 from tests.cluster.run import run
+from tests.debian import NotInstalled
 from tests.deploy.envoy import ENVOY
-from tests.hosts.server import NoPostgres
 
 
 @pytest.mark.timeout(400)
@@ -20,8 +20,8 @@ def test_hosts_that_come_and_go_break_no_promise():
     try:
         with cluster() as running:
             report = run(running, rounds=1, seed=1)
-    except (NoNetwork, NoPostgres) as error:
-        if os.environ.get("CI") == "true" and os.geteuid() == 0 and isinstance(error, NoPostgres):
+    except (NoNetwork, NotInstalled) as error:
+        if os.environ.get("CI") == "true" and os.geteuid() == 0 and isinstance(error, NotInstalled):
             raise
         pytest.skip(f"SKIPPED: {error}")
     assert report.violations == []

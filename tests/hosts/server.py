@@ -18,49 +18,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.debian import found_or_installed, on_path
+
 WAIT_S = 30.0
 Command = list[str | Path]
 POOLER_PORT = 6432  # names a Unix socket only
 IMMEDIATE, FAST = signal.SIGQUIT, signal.SIGINT  # as PostgreSQL's documentation names its shutdowns
 
 
-class NoPostgres(Exception):
-    """There is no PostgreSQL, and none can be installed here."""
-
-
 def find_binaries() -> Path:
-    """The folder of `initdb` and `postgres`, of the newest version there is. Raises NoPostgres."""
-    return _found_or_installed(_installed, "postgresql")
+    """The folder of `initdb` and `postgres`, of the newest version there is. Raises NotInstalled."""
+    return found_or_installed(_installed, "postgresql")
 
 
 def find_pgbouncer() -> Path:
-    """The connection pooler. Raises NoPostgres."""
-    return _found_or_installed(
-        lambda: _path(shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")), "pgbouncer"
-    )
-
-
-def _found_or_installed(find: Callable[[], Path | None], package: str) -> Path:
-    found = find()
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["apt-get", "update"], ["apt-get", "install", "--yes", package]):
-            subprocess.run(command, env=environment, capture_output=True, check=False)
-        found = find()
-    if found is None:
-        raise NoPostgres(f"{package} is not installed, and cannot be installed here: Debian has it as {package}")
-    return found
-
-
-def _path(text: str | None) -> Path | None:
-    return Path(text) if text else None
+    """The connection pooler. Raises NotInstalled."""
+    return found_or_installed(lambda: on_path("pgbouncer", f"{os.environ['PATH']}:/usr/sbin"), "pgbouncer")
 
 
 def _installed() -> Path | None:
     folders = [p.parent for p in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
-    on_path = _path(shutil.which("initdb"))
+    initdb = on_path("initdb")
     newest = max(folders, key=lambda folder: float(folder.parent.name), default=None)
-    return newest or (on_path.resolve().parent if on_path else None)
+    return newest or (initdb.resolve().parent if initdb else None)
 
 
 def ordinary_user() -> dict[str, Any]:

@@ -6,6 +6,7 @@ The comparison is made in `sojourn_server.evaluation.savings`; here it becomes a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from sojourn_server.cli.output import console, fail, print_json, table
@@ -77,9 +78,10 @@ def _shown(difference: Difference | None, *, sign: float = 1.0) -> str:
 def _as_json(found: Comparison) -> dict[str, object]:
     from sojourn_server.evaluation.savings import sentence
 
-    differences = {"score": found.score, "usd": found.usd}
-    return (
-        found._asdict()
-        | {name: None if value is None else value._asdict() for name, value in differences.items()}
-        | {"says": sentence(found)}
-    )
+    differences = {"score": _finite(found.score), "usd": _finite(found.usd)}
+    return found._asdict() | differences | {"says": sentence(found)}
+
+
+def _finite(found: Difference | None) -> dict[str, float | None] | None:
+    """JSON has no infinity: an interval that cannot tell has no ends."""
+    return None if found is None else {n: v if isfinite(v) else None for n, v in found._asdict().items()}
