@@ -1,5 +1,6 @@
-"""A played journal, as the command line's tests have it."""
+"""A played journal as the command line's tests have it, and workshops as the learner's have them."""
 
 from tests.cli.conftest import played
+from tests.learner.conftest import open_workshop
 
-__all__ = ["played"]
+__all__ = ["open_workshop", "played"]
