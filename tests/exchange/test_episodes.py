@@ -56,7 +56,7 @@ def test_episodes_are_assigned_as_savings_read_them(open_workshop):
     for i in range(40):
         workshop.decide(f"e{i}", tool_type="search", task_type="t")
         if i == 20:
-            workshop.admin.set_mode(POLICY, types_pb2.MODE_LIVE)
+            workshop.admin.set_mode(POLICY, types_pb2.MODE_LIVE, workshop.call())
         if i % 3:
             workshop.end(f"e{i}", cost_usd=0.25)
     reading = read(workshop.journal)

@@ -92,6 +92,8 @@ Theme = Literal["light", "dark"]
 @pytest.fixture
 def shown(request: pytest.FixtureRequest, browser: Browser, file: Path) -> Iterator[Page]:
     """The page at a width and in a theme; whatever it asks for, or complains about, fails the test."""
+    width: int
+    theme: Theme
     width, theme = getattr(request, "param", (DESK, "light"))
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=theme)
     opened, asked, complaints = context.new_page(), list[str](), list[str]()
@@ -134,8 +136,9 @@ def test_texts_and_drawings_stand_out(shown: Page):
 
 def test_the_themes_differ(browser: Browser, file: Path):
     grounds = set()
-    for theme in ("light", "dark"):
-        opened = browser.new_page(color_scheme=theme)  # type: ignore[arg-type]  # a literal, one by one
+    themes: tuple[Theme, ...] = ("light", "dark")
+    for theme in themes:
+        opened = browser.new_page(color_scheme=theme)
         opened.goto(file.as_uri())
         grounds.add(opened.evaluate("getComputedStyle(document.body).backgroundColor"))
         opened.close()

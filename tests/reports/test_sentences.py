@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf
+from typing import Any
 
 import pytest
 
@@ -64,7 +65,7 @@ def test_specialists_are_models_whose_share_is_surely_above_their_share_of_all_w
 
 
 def test_forfeited_money():
-    def said(**changes: object) -> str:
+    def said(**changes: Any) -> str:
         found = Forfeited(usd=1.5, switches=4_000, unpriced=0, share=interval(0.02, 0.04), by_pair=[])
         return sentences.forfeits(found._replace(**changes)).replace("\N{NO-BREAK SPACE}", " ")
 
