@@ -6,6 +6,7 @@ from sojourn.v1 import journal_pb2, types_pb2
 from sojourn_server.evaluation.savings import read_assigned
 from sojourn_server.exchange.episodes import Reading
 from sojourn_server.journal.journal import Journal
+from sojourn_server.upkeep.erasure import without_features
 from tests.learner.workshop import POLICY, configured
 
 
@@ -66,6 +67,15 @@ def test_episodes_are_assigned_as_savings_read_them(open_workshop):
     assert len({a.stratum for a in by_key.values()}) == 2
     assert {e.is_control for e in episodes} == {True, False}
     assert (len(reading.ended), reading.open_count, reading.decisions) == (26, 14, 40)
+
+
+def test_retention_leaves_the_figures_as_they_were(open_workshop):
+    workshop = open_workshop(configured())
+    workshop.play_many(3)
+    before = read(workshop.journal).ended
+    records = workshop.journal.read(0, bodies={"decision"}, limit=10**6)
+    workshop.journal.rewrite([without_features(record) for record in records])
+    assert read(workshop.journal).ended == before
 
 
 def test_only_the_newest_are_kept_and_all_are_counted(open_workshop):

@@ -67,7 +67,7 @@ def test_specialists_are_models_whose_share_is_surely_above_their_share_of_all_w
 def test_forfeited_money():
     def said(**changes: Any) -> str:
         found = Forfeited(usd=1.5, switches=4_000, unpriced=0, share=interval(0.02, 0.04), by_pair=[])
-        return sentences.forfeits(found._replace(**changes)).replace("\N{NO-BREAK SPACE}", " ")
+        return sentences.forfeits(found._replace(**changes))
 
     assert "4,000 switches threw away 1.5 USD of prompt cache, 3.0 % of what the episodes cost (2.0 to 4.0 %)" in said()
     assert "7 of them have no known price" in said(unpriced=7)

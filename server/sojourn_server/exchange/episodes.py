@@ -18,7 +18,10 @@ from sojourn_server.policy.registry import Model
 
 
 class Turn(NamedTuple):
-    """A served turn. `stayed` is None at the first one; `forfeited_usd` is None unless a switch has a known price."""
+    """A served turn. `stayed` is None at the first one; `forfeited_usd` is None unless a switch has a known price.
+
+    `tool_type` is the phase where retention has erased the tool type.
+    """
 
     tool_type: str
     model: str
@@ -118,7 +121,7 @@ class Reading:
             cost_usd=cost if cost is not None else sum(known) if known else None,
             turns=tuple(
                 Turn(
-                    tool_type=turn.decision.inputs.tool_type,
+                    tool_type=turn.decision.inputs.tool_type or turn.decision.answer.phase,
                     model=turn.served,
                     error=turn.facts.error if turn.facts else types_pb2.SEVERITY_UNSPECIFIED,
                     stayed=None if i == 0 else not turn.switched,

@@ -31,7 +31,7 @@ def text(*children: Child) -> Html:
 def _rendered(child: Child) -> str:
     if isinstance(child, Html):
         return child
-    return escape(child, quote=False) if isinstance(child, str) else text(*child)
+    return escape(child.replace(" %", "\N{NO-BREAK SPACE}%"), quote=False) if isinstance(child, str) else text(*child)
 
 
 def _attribute(key: str) -> str:

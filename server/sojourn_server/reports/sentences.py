@@ -13,12 +13,12 @@ _MOST_LIFTS = 3
 
 def usd(value: float) -> str:
     """Money to four significant digits."""
-    return f"{value:.4g}\N{NO-BREAK SPACE}USD"
+    return f"{value:.4g} USD"
 
 
 def percent(value: float) -> str:
-    """A share as a percentage, in one piece."""
-    return f"{100.0 * value:.0f}\N{NO-BREAK SPACE}%"
+    """A share as a percentage."""
+    return f"{100.0 * value:.0f} %"
 
 
 def score(value: float) -> str:

@@ -110,9 +110,10 @@ def _occasion(decision: journal_pb2.DecisionRecord) -> str:
     inputs, reason = decision.inputs, decision.answer.reason
     match reason:
         case types_pb2.REASON_PHASE_CHANGED:
-            return f"the work changed from {inputs.earlier_phase or 'none'} to {decision.answer.phase or 'none'}"
+            earlier = f"from {inputs.earlier_phase} " if inputs.earlier_phase else ""
+            return f"the work changed {earlier}to {decision.answer.phase or 'work without a name'}"
         case types_pb2.REASON_REVIEW:
-            return f"review after {inputs.sojourn_turns} turns"
+            return f"review after {inputs.sojourn_turns or 'many'} turns"
         case types_pb2.REASON_MUST_STAY:
             return f"the caller asked to stay: {decision.request.constraints.must_stay_because}"
         case types_pb2.REASON_NEW_ATTEMPT:
