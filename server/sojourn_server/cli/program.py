@@ -82,7 +82,7 @@ def sojourn(
       sojourn serve                       start the router with its defaults
       sojourn show policy                 what it has learned so far
       sojourn explain EPISODE             why it stayed, why it switched, what it cost
-      sojourn report                      a page that says whether it pays
+      sojourn report -o report.html       a page that says whether it pays
 
     Exit codes: 0 done, 1 the answer is no (unhealthy, different, rows rejected), 2 could not run.
     """
