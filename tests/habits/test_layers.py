@@ -1,7 +1,7 @@
 """The arrows between modules: what may import what.
 
-The choice, the credit and the reports are pure, so they can be done again at any time: no transport, no storage, no clock and no
-threads, neither in these modules nor in any module of ours that they import. Each outside system has one
+The choice, the credit and the reports are pure, so they can be done again at any time: no transport, no storage, no
+clock and no threads, neither in these modules nor in any module of ours that they import. Each outside system has one
 module that knows it. The client needs nothing but its two dependencies.
 """
 
