@@ -19,7 +19,7 @@ from tests.packages import NoProgram, found_or_installed, on_path
 from tests.ports import find_unused_port
 
 RECORDED_VARIABLE = "SOJOURN_RECORDED_DIR"
-INSTALLED = {"postgres", "promtool", "prometheus"}
+INSTALLED = {"postgres", "promtool", "prometheus", "chromium"}
 """Fixtures of programs that Debian has."""
 
 # A loaded machine is slow without being wrong.
@@ -84,6 +84,12 @@ def prometheus() -> Path:
 def promtool(prometheus: Path) -> Path:
     """What checks and tests rules."""
     return prometheus.with_name("promtool")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """A browser, likewise."""
+    return _installed(lambda: found_or_installed(lambda: on_path("chromium"), "chromium"))
 
 
 def _installed(find: Callable[[], Path]) -> Path:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from benchmarks.arena.recorded.tables import Item, Outcome, Table
 from sojourn.v1 import types_pb2
-from sojourn_server.cli.trajectories import RecordedTurn
 from sojourn_server.config import ModelConfig
+from sojourn_server.exchange.trajectories import RecordedTurn
 
 KINDS = ("math", "prose")
 MODELS = (

@@ -13,6 +13,7 @@ from sojourn.v1 import router_pb2, router_pb2_grpc, types_pb2
 from sojourn_server.app import App
 from sojourn_server.cli.program import program
 from sojourn_server.config import Config, JournalConfig, LearnerConfig, ServerConfig
+from sojourn_server.journal.disk import SECRET
 from sojourn_server.telemetry import Telemetry
 
 MAP = """
@@ -53,7 +54,10 @@ def config_at(directory: Path) -> Config:
 
 
 def open_app(directory: Path) -> App:
-    """A router on a journal below a directory."""
+    """A router on a journal below a directory; its draws are the same in every run."""
+    directory.mkdir(parents=True, exist_ok=True)
+    if not (directory / SECRET).exists():
+        (directory / SECRET).write_bytes(b"drawn once".ljust(32))
     return App.open(config_at(directory), Telemetry.disabled())
 
 

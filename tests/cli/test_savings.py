@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sojourn_server.cli.savings import sentence
-from sojourn_server.evaluation.savings import Comparison, Difference
+from sojourn_server.evaluation.savings import Comparison, Difference, sentence
 from tests.cli.command import open_app, play, run, run_json
 
 
@@ -49,6 +48,7 @@ def test_a_few_episodes_cannot_tell(tmp_path: Path):
         for i in range(5):
             play(app.address, f"e{i}")
     found = run_json("savings", "--journal", tmp_path)
+    assert "Infinity" not in run("savings", "--journal", tmp_path, "--json").stdout
     assert [comparison["control"] for comparison in found] == ["heuristic", "never-switch"]
     assert all("cannot tell" in c["says"] or "nothing can be said" in c["says"] for c in found)
     result = run("savings", "--journal", tmp_path)

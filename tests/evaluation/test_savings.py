@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from random import Random
 
 import pytest
@@ -43,6 +44,17 @@ def test_arms_are_compared_within_strata_so_shares_that_move_with_the_tasks_do_n
     found = compare(episodes, "heuristic").score
     assert found is not None
     assert found.value == 0.0
+
+
+def test_a_handful_of_control_episodes_tells_nothing_however_many_were_learned():
+    """Three that happen to agree have no variance of their own, and would make the interval far too narrow."""
+    learned = [assigned(LEARNED, float(i % 2)) for i in range(1_000)]
+    few = compare([*learned, *(assigned(HEURISTIC, 1.0) for _ in range(3))], "heuristic").score
+    enough = compare([*learned, *(assigned(HEURISTIC, float(i % 2)) for i in range(20))], "heuristic").score
+    assert few is not None
+    assert (few.low, few.high) == (-inf, inf)
+    assert enough is not None
+    assert enough.high < inf
 
 
 def test_strata_with_one_arm_say_nothing():

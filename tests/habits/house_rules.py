@@ -2,7 +2,8 @@
 
 Each measure is a plain function from modules to numbers or findings, so the tests can show that it fails on a
 bad sample. `python -m tests.habits.house_rules` prints the numbers. The core is what serves a decision and
-learns from it; what stands beside it (views for people, security, upkeep, the demo's world) has budgets of its own.
+learns from it; what stands beside it (views for people, import and export, security, upkeep, the demo's world) has
+budgets of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from tests.habits.sources import SERVER, Module, is_within, read_modules
 CORE_LINES = 4_500
 CORE_MODULES = 32
 BESIDE_LINES = {
-    ("sojourn_server.cli", "sojourn_server.evaluation", "sojourn_server.reports"): 3_200,
+    ("sojourn_server.cli", "sojourn_server.evaluation", "sojourn_server.reports"): 3_000,
+    ("sojourn_server.exchange",): 1_300,
     ("sojourn_server.security",): 600,
     ("sojourn_server.upkeep",): 1_000,
     ("sojourn_server.hosts",): 1_400,

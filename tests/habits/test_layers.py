@@ -1,7 +1,7 @@
 """The arrows between modules: what may import what.
 
-The choice and the credit are pure, so a decision can be replayed: no transport, no storage, no clock and no
-threads, neither in these modules nor in any module of ours that they import. Each outside system has one
+The choice, the credit and the reports are pure, so they can be done again at any time: no transport, no storage, no
+clock and no threads, neither in these modules nor in any module of ours that they import. Each outside system has one
 module that knows it. The client needs nothing but its two dependencies.
 """
 
@@ -16,7 +16,7 @@ import pytest
 from tests.habits.sources import CLIENT, SERVER, Module, imported_names, is_within, read_modules
 
 IMPURE = ("grpc", "sqlite3", "asyncio", "time", "threading")
-PURE = ("sojourn_server.policy", "sojourn_server.learner.credit")
+PURE = ("sojourn_server.policy", "sojourn_server.learner.credit", "sojourn_server.reports")
 ONLY_HOME = {
     "vowpalwabbit": "sojourn_server.policy.bandit",
     "sqlite3": "sojourn_server.journal",

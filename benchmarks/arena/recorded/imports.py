@@ -17,10 +17,10 @@ from statistics import fmean
 from benchmarks.arena.cache import ROOT
 from benchmarks.arena.recorded.tables import Item, Outcome, Table
 from sojourn.v1 import types_pb2
-from sojourn_server.cli.column_map import ColumnMap, load_map
-from sojourn_server.cli.rows import Row, read_rows
-from sojourn_server.cli.trajectories import Trajectory, read_recording
 from sojourn_server.config import ModelConfig
+from sojourn_server.exchange.column_map import ColumnMap, load_map
+from sojourn_server.exchange.rows import Row, read_rows
+from sojourn_server.exchange.trajectories import Trajectory, read_recording
 from sojourn_server.learner.credit import terminal_score
 
 MAPS = ROOT / "docs" / "import"

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from benchmarks.arena.recorded.tables import Item, Outcome, Table
 from benchmarks.arena.sojourn import START_MS, TURN_MS, Sojourn
 from sojourn.v1 import router_pb2, types_pb2
-from sojourn_server.cli.imported import Place, journal_records
-from sojourn_server.cli.trajectories import RecordedTurn, Trajectory
 from sojourn_server.config import (
     ChoiceSettings,
     HeuristicSettings,
@@ -22,6 +20,8 @@ from sojourn_server.config import (
     PolicyConfig,
     PriorSettings,
 )
+from sojourn_server.exchange.imported import Place, journal_records
+from sojourn_server.exchange.trajectories import RecordedTurn, Trajectory
 from sojourn_server.router import DEFAULT_POLICY, Call
 
 STAYS_BECAUSE = "recorded to its end"

@@ -23,8 +23,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[impo
 
 from benchmarks.arena.recorded.tables import FloatArray, Item, Outcome, Table
 from sojourn.v1 import types_pb2
-from sojourn_server.cli.trajectories import RecordedTurn
 from sojourn_server.config import ModelConfig
+from sojourn_server.exchange.trajectories import RecordedTurn
 
 Features = Literal["kind+numbers", "kind", "numbers", "clusters+numbers"]
 """What the caller says of a prompt; clusters are a function of the numbers, so the last two say the same."""

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sojourn.v1 import types_pb2
-from sojourn_server.cli.trajectories import RecordedTurn
 from sojourn_server.config import ModelConfig
+from sojourn_server.exchange.trajectories import RecordedTurn
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]

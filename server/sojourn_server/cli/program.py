@@ -14,22 +14,26 @@ from typing import Annotated
 import typer
 
 COMMANDS = {
-    "serve": "serve:serve",
-    "check-config": "check_config:check_config",
-    "health": "health:health",
-    "demo": "demo:demo",
-    "import": "import_command:import_trajectories",
-    "export": "export:export",
-    "replay": "replay:replay",
-    "show": "show:app",
-    "evaluate": "evaluate:evaluate",
-    "savings": "savings:savings",
-    "token": "token:token",
-    "undo": "undo:undo",
-    "erase": "erase:erase",
-    "snapshots": "snapshots:app",
-    "backup": "backup:backup",
+    "serve": "cli.serve:serve",
+    "check-config": "cli.check_config:check_config",
+    "health": "cli.health:health",
+    "demo": "cli.demo:demo",
+    "import": "exchange.import_command:import_trajectories",
+    "export": "exchange.export:export",
+    "replay": "cli.replay:replay",
+    "show": "cli.show:app",
+    "explain": "cli.explain:explain",
+    "report": "cli.report:report",
+    "top": "cli.top:top",
+    "evaluate": "cli.evaluate:evaluate",
+    "savings": "cli.savings:savings",
+    "token": "security.token_command:token",
+    "undo": "upkeep.undo_command:undo",
+    "erase": "upkeep.erase_command:erase",
+    "snapshots": "cli.snapshots:app",
+    "backup": "upkeep.backup_command:backup",
 }
+"""Where each command lies: module below `sojourn_server`, then its function or group."""
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -51,7 +55,7 @@ def program(names: Iterable[str] = COMMANDS) -> typer.Typer:
     app.callback()(sojourn)
     for name in names:
         module, _, attribute = COMMANDS[name].partition(":")
-        command = getattr(import_module(f"sojourn_server.cli.{module}"), attribute)
+        command = getattr(import_module(f"sojourn_server.{module}"), attribute)
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:
@@ -77,7 +81,8 @@ def sojourn(
       sojourn demo                        see it work on live episodes, three minutes
       sojourn serve                       start the router with its defaults
       sojourn show policy                 what it has learned so far
-      sojourn show episode ID             why each turn went where it went
+      sojourn explain EPISODE             why it stayed, why it switched, what it cost
+      sojourn report -o report.html       a page that says whether it pays
 
     Exit codes: 0 done, 1 the answer is no (unhealthy, different, rows rejected), 2 could not run.
     """

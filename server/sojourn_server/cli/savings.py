@@ -6,6 +6,7 @@ The comparison is made in `sojourn_server.evaluation.savings`; here it becomes a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from sojourn_server.cli.output import console, fail, print_json, table
@@ -40,27 +41,9 @@ def savings(*, journal: Place = "sojourn-data", policy: Policy = "default", json
         _print(found)
 
 
-def sentence(found: Comparison) -> str:
-    """What the figures say, in words."""
-    against = f"Against {found.control}: "
-    if found.usd is None or found.score is None:
-        return f"{against}nothing can be said: no task type has episodes of both cohorts with known outcome and money."
-    saves, costs = found.usd.high < 0.0, found.usd.low > 0.0
-    better, worse = found.score.low > 0.0, found.score.high < 0.0
-    if not (saves or costs or better or worse):
-        return f"{against}the data cannot tell yet."
-    money = f"saves {_percent(found)} of the money" if saves else "costs more" if costs else "costs about the same"
-    score = "scores higher" if better else "scores lower" if worse else "no difference in score shows"
-    return f"{against}the learned policy {money}; {score}."
-
-
-def _percent(found: Comparison) -> str:
-    if found.usd is None or not found.control_usd:
-        return "some"
-    return f"{-100.0 * found.usd.value / found.control_usd:.0f} %"
-
-
 def _print(found: Sequence[Comparison]) -> None:
+    from sojourn_server.evaluation.savings import sentence
+
     columns = (
         "against",
         "episodes",
@@ -93,9 +76,12 @@ def _shown(difference: Difference | None, *, sign: float = 1.0) -> str:
 
 
 def _as_json(found: Comparison) -> dict[str, object]:
-    differences = {"score": found.score, "usd": found.usd}
-    return (
-        found._asdict()
-        | {name: None if value is None else value._asdict() for name, value in differences.items()}
-        | {"says": sentence(found)}
-    )
+    from sojourn_server.evaluation.savings import sentence
+
+    differences = {"score": _finite(found.score), "usd": _finite(found.usd)}
+    return found._asdict() | differences | {"says": sentence(found)}
+
+
+def _finite(found: Difference | None) -> dict[str, float | None] | None:
+    """JSON has no infinity: an interval that cannot tell has no ends."""
+    return None if found is None else {n: v if isfinite(v) else None for n, v in found._asdict().items()}

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from sojourn.v1 import admin_pb2, journal_pb2, types_pb2
 from sojourn_server.cli.output import facts, number, table, usd
-from sojourn_server.cli.turns import DecidedTurn, decided_turns, ending, given, short_name
+from sojourn_server.exchange.turns import DecidedTurn, decided_turns, ending, given, short_name
 from sojourn_server.policy.registry import Model
 
 _SWITCH = "\N{RIGHTWARDS ARROW}"

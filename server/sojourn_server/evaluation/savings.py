@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import inf, log, sqrt
 from typing import NamedTuple
 
-from sojourn.v1 import types_pb2
+from sojourn.v1 import journal_pb2, types_pb2
 from sojourn_server.journal.journal import Journal
 from sojourn_server.learner import credit
 from sojourn_server.policy.draws import HEURISTIC, LEARNED, NEVER_SWITCH
@@ -23,6 +23,7 @@ from sojourn_server.policy.draws import HEURISTIC, LEARNED, NEVER_SWITCH
 _PAGE = 500
 _ALPHA = 0.05
 _USUAL_EPISODES = 500.0  # where the sequence is tightest
+_LEAST_IN_ARM = 20  # a handful shows next to nothing of its own variance
 CONTROLS = {"heuristic": HEURISTIC, "never-switch": NEVER_SWITCH}
 
 
@@ -70,19 +71,25 @@ def read_assigned(journal: Journal, policy: str) -> Iterator[Assigned]:
     while openings := journal.openings(policy, after=after, limit=_PAGE):
         for opening in openings:
             after = opening.position
-            records = journal.episode(policy, opening.episode_id)
-            first = next((r.decision for r in records if r.HasField("decision")), None)
-            if first is None or first.answer.mode != types_pb2.MODE_LIVE:
-                continue
-            end = next((r for r in records if r.HasField("outcome") and not r.outcome.late), None)
-            request = first.request
-            yield Assigned(
-                cohort=first.inputs.cohort,
-                assignment_key=request.assignment_key or opening.episode_id,
-                stratum=(bisect(epochs, opening.position), request.context.task_type),
-                score=None if end is None else credit.terminal_score(end.outcome.request),
-                cost_usd=credit.cost_usd(records, credit.played_turns(records)),
-            )
+            found = assigned(journal.episode(policy, opening.episode_id), bisect(epochs, opening.position))
+            if found is not None:
+                yield found
+
+
+def assigned(records: Sequence[journal_pb2.JournalRecord], epoch: int) -> Assigned | None:
+    """An episode's records as it was assigned; None if it was not, outside of LIVE mode."""
+    first = next((r for r in records if r.HasField("decision")), None)
+    if first is None or first.decision.answer.mode != types_pb2.MODE_LIVE:
+        return None
+    end = next((r for r in records if r.HasField("outcome") and not r.outcome.late), None)
+    request = first.decision.request
+    return Assigned(
+        cohort=first.decision.inputs.cohort,
+        assignment_key=request.assignment_key or first.episode_id,
+        stratum=(epoch, request.context.task_type),
+        score=None if end is None else credit.terminal_score(end.outcome.request),
+        cost_usd=credit.cost_usd(records, credit.played_turns(records)),
+    )
 
 
 def _epochs(journal: Journal, policy: str) -> list[int]:
@@ -113,6 +120,26 @@ def compare(episodes: Sequence[Assigned], control: str) -> Comparison:
         usd=money,
         control_usd=_control_mean(both, arms, lambda e: e.cost_usd) if money else None,
     )
+
+
+def sentence(found: Comparison) -> str:
+    """What a comparison says, in words."""
+    against = f"Against {found.control}: "
+    if found.usd is None or found.score is None:
+        return f"{against}nothing can be said: no task type has episodes of both cohorts with known outcome and money."
+    saves, costs = found.usd.high < 0.0, found.usd.low > 0.0
+    better, worse = found.score.low > 0.0, found.score.high < 0.0
+    if not (saves or costs or better or worse):
+        return f"{against}the data cannot tell yet."
+    money = f"saves {_percent(found)} of the money" if saves else "costs more" if costs else "costs about the same"
+    score = "scores higher" if better else "scores lower" if worse else "no difference in score shows"
+    return f"{against}the learned policy {money}; {score}."
+
+
+def _percent(found: Comparison) -> str:
+    if found.usd is None or not found.control_usd:
+        return "some"
+    return f"{-100.0 * found.usd.value / found.control_usd:.0f} %"
 
 
 Measure = Callable[[Assigned], float | None]
@@ -147,7 +174,8 @@ def _difference(episodes: Sequence[Assigned], arms: tuple[int, int], measure: Me
             for e in side:
                 of_cluster[e.assignment_key] += sign * share / len(side) * ((measure(e) or 0.0) - mean)
     clusters = len(of_cluster)
-    if clusters <= 2 * len(strata):
+    in_arms = (len({e.assignment_key for sides in strata.values() for e in sides[arm]}) for arm in (0, 1))
+    if clusters <= 2 * len(strata) or min(in_arms) < _LEAST_IN_ARM:
         return Difference(value, -inf, inf, total)
     variance = sum(part * part for part in of_cluster.values()) * clusters / (clusters - 2 * len(strata))
     reach = confidence_sequence(sqrt(variance), clusters)

@@ -21,10 +21,10 @@ from sojourn_server.cli.serve import configuration
 from sojourn_server.cli.source import Json, Policy
 
 if TYPE_CHECKING:
-    from sojourn_server.cli.column_map import ColumnMap
-    from sojourn_server.cli.imported import Place
-    from sojourn_server.cli.rows import Rejected
-    from sojourn_server.cli.trajectories import Trajectory
+    from sojourn_server.exchange.column_map import ColumnMap
+    from sojourn_server.exchange.imported import Place
+    from sojourn_server.exchange.rows import Rejected
+    from sojourn_server.exchange.trajectories import Trajectory
     from sojourn_server.journal.journal import Journal
 
 _SHOWN_REJECTIONS = 20
@@ -94,9 +94,9 @@ def import_trajectories(
     routers may go on. The same import again adds nothing.
     Exit code 0 if every row was taken, 1 if some were rejected, 2 if it could not run.
     """
-    from sojourn_server.cli.column_map import load_map
-    from sojourn_server.cli.trajectories import read_recording
     from sojourn_server.config import ConfigError
+    from sojourn_server.exchange.column_map import load_map
+    from sojourn_server.exchange.trajectories import read_recording
 
     try:
         columns = load_map(map)
@@ -144,7 +144,7 @@ def _place(
     journal: Journal, policy: str, trajectories: Sequence[Trajectory], *, columns: ColumnMap, summary: Summary
 ) -> Place:
     """The policy, with every served model in the registry. Exits if the journal does not know the policy."""
-    from sojourn_server.cli.imported import Place
+    from sojourn_server.exchange.imported import Place
     from sojourn_server.world import after, read_world
 
     world, now_ms = read_world(journal), _now_ms()
@@ -175,7 +175,7 @@ def _missing(names: Sequence[str], columns: ColumnMap, summary: Summary) -> Iter
 
 def _write(trajectories: Sequence[Trajectory], journal: Journal, place: Place, *, summary: Summary) -> None:
     """Appends what is not there yet, the oldest episode first. Closing the journal makes it durable."""
-    from sojourn_server.cli.imported import journal_records
+    from sojourn_server.exchange.imported import journal_records
     from sojourn_server.journal.journal import terminal_key
 
     with progress("episodes", len(trajectories)) as moved_to:

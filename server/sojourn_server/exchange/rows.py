@@ -15,8 +15,8 @@ from math import isfinite
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from sojourn_server.cli.column_map import NumberColumn
 from sojourn_server.config import ConfigError
+from sojourn_server.exchange.column_map import NumberColumn
 from sojourn_server.rpc.validation import MAX_TOKENS, Mistakes
 
 MAX_MS = 4_102_444_800_000  # the year 2100

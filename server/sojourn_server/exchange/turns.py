@@ -70,6 +70,26 @@ def decided_turns(
         yield DecidedTurn(record, turn.facts, turn.served, switched, cost)
 
 
+def served_turns(
+    records: Sequence[journal_pb2.JournalRecord], prices: Mapping[str, Model] = _NO_PRICES
+) -> list[DecidedTurn]:
+    """The turns of an episode that were served, in journal order."""
+    return [turn for turn in decided_turns(records, prices) if turn.served]
+
+
+def has_error(turn: DecidedTurn) -> bool:
+    """Whether the turn is known to have gone wrong."""
+    return turn.facts is not None and turn.facts.error >= types_pb2.SEVERITY_LOW
+
+
+def forfeited_usd(turn: DecidedTurn) -> float | None:
+    """Money that this turn's switch threw away with the cache; None = no switch, or nobody worked it out."""
+    answer = turn.decision.answer
+    if not turn.switched or turn.served != answer.model:
+        return None
+    return next((given(c, "switching_cost_usd") for c in answer.ranked if c.model == answer.model), None)
+
+
 def ending(records: Sequence[journal_pb2.JournalRecord]) -> Ending | None:
     """The episode's terminal record; None while it is open."""
     for record in records:

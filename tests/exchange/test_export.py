@@ -11,7 +11,7 @@ from google.protobuf import json_format
 
 from sojourn.v1 import journal_pb2, router_pb2, router_pb2_grpc
 from sojourn_server.app import App
-from sojourn_server.cli.decision_rows import COLUMNS
+from sojourn_server.exchange.decision_rows import COLUMNS
 from sojourn_server.journal.sqlite import SqliteJournal
 from tests.cli.command import play, run
 
@@ -95,7 +95,7 @@ def test_parquet_needs_a_file(played: Path):
 
 def test_without_pyarrow_the_extra_is_named(played: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    monkeypatch.delitem(sys.modules, "sojourn_server.cli.parquet", raising=False)
+    monkeypatch.delitem(sys.modules, "sojourn_server.exchange.parquet", raising=False)
     result = run("export", "--journal", played, "--format", "parquet", "-o", tmp_path / "x")
     assert result.exit_code == 2
     assert "sojourn[server,parquet]" in result.stderr

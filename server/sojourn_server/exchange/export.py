@@ -67,7 +67,7 @@ def _shown(source: Source, after: int) -> Records:
 
 
 def _write_lines(records: Records, file: IO[bytes]) -> int:
-    from sojourn_server.cli.decision_rows import record_json
+    from sojourn_server.exchange.decision_rows import record_json
 
     count = 0
     for record in records:
@@ -80,7 +80,7 @@ def _parquet_writer(output: Path | None) -> Callable[[Records, IO[bytes]], int]:
     if output is None:
         raise fail("Parquet is not for a terminal or a pipe", next_step="add --output FILE.parquet")
     try:
-        from sojourn_server.cli.parquet import write_parquet
+        from sojourn_server.exchange.parquet import write_parquet
     except ModuleNotFoundError as error:
         raise fail(f"{error.name} is not installed", next_step="pip install 'sojourn[server,parquet]'") from None
     return write_parquet

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from sojourn.v1 import journal_pb2, router_pb2, types_pb2
 from sojourn_server import records
-from sojourn_server.cli.trajectories import RecordedTurn, Trajectory
+from sojourn_server.exchange.trajectories import RecordedTurn, Trajectory
 from sojourn_server.journal.journal import decision_key
 from sojourn_server.policy import heuristic
 from sojourn_server.policy.decision import Choice

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sojourn.v1 import router_pb2, types_pb2
-from sojourn_server.cli.column_map import ColumnMap, Columns, EpisodeColumns, TurnColumns
-from sojourn_server.cli.rows import Cells, Rejected, read_rows
 from sojourn_server.errors import InvalidField
+from sojourn_server.exchange.column_map import ColumnMap, Columns, EpisodeColumns, TurnColumns
+from sojourn_server.exchange.rows import Cells, Rejected, read_rows
 from sojourn_server.rpc.validation import MAX_NAME_BYTES
 
 MAX_TURN = 2**31 - 1

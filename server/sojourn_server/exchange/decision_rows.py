@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from sojourn.v1 import journal_pb2, types_pb2
 from sojourn_server.cli.output import as_json
-from sojourn_server.cli.turns import DecidedTurn, Ending, decided_turns, ending, given, short_name
+from sojourn_server.exchange.turns import DecidedTurn, Ending, decided_turns, ending, given, short_name
 
 
 class View(NamedTuple):

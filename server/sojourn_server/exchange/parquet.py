@@ -10,7 +10,7 @@ import pyarrow as pa  # type: ignore[import-untyped]  # ships no annotations
 import pyarrow.parquet as pq  # type: ignore[import-untyped]  # as above
 
 from sojourn.v1 import journal_pb2
-from sojourn_server.cli.decision_rows import COLUMNS, decision_rows
+from sojourn_server.exchange.decision_rows import COLUMNS, decision_rows
 
 BATCH_ROWS = 8_192
 ARROW_SCHEMA = pa.schema([(name, pa.type_for_alias(kind)) for name, (kind, _) in COLUMNS.items()])
