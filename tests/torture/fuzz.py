@@ -38,6 +38,8 @@ NUMBERS = (nan, inf, -inf, -1.0, 0.0, 1e-320, 1e308, 1.5, 2**31 - 1.0)
 TEXTS = ("", "a|b:c", " ", "\n|t x:1", "é" * 40, "x" * 200, "🦙", "default", "gpt-5", "\x00", "code")
 FAULTS = ("UNKNOWN", "UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "INNER_FAULT")
 """Statuses that blame the server, and an answer that owns up to a choice that failed."""
+COME_BACK = ("EraseEpisode", "UNAVAILABLE")
+"""What it answers while the learner has not stored yet what the episode taught."""
 IN_FLIGHT = 32
 
 
@@ -72,7 +74,7 @@ async def _fuzz(address: str, source: Iterator[tuple[str, bytes]], told: Callabl
             for name, data in source:
                 status, details = await _sent(name, calls[name], data)
                 statuses[status] += 1
-                if status in FAULTS:
+                if status in FAULTS and (name, status) != COME_BACK:
                     faults.append(f"{name} {data.hex()} {status} {details}")
                 told(statuses.total())
 

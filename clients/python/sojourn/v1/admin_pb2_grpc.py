@@ -226,6 +226,7 @@ class AdminServiceServicer(object):
     def EraseEpisode(self, request, context):
         """Erases all records of an ended episode; their places in the journal stay, empty. NOT_FOUND: no such episode.
         FAILED_PRECONDITION: it has no outcome yet, or rebuild is asked for and retention has been there before.
+        UNAVAILABLE: the learner is still busy with what it taught; try again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -116,6 +116,7 @@ class AdminServiceStub:
     ]
     """Erases all records of an ended episode; their places in the journal stay, empty. NOT_FOUND: no such episode.
     FAILED_PRECONDITION: it has no outcome yet, or rebuild is asked for and retention has been there before.
+    UNAVAILABLE: the learner is still busy with what it taught; try again.
     """
 
     ListEpisodes: grpc.UnaryUnaryMultiCallable[
@@ -237,6 +238,7 @@ class AdminServiceAsyncStub:
     ]
     """Erases all records of an ended episode; their places in the journal stay, empty. NOT_FOUND: no such episode.
     FAILED_PRECONDITION: it has no outcome yet, or rebuild is asked for and retention has been there before.
+    UNAVAILABLE: the learner is still busy with what it taught; try again.
     """
 
     ListEpisodes: grpc.aio.UnaryUnaryMultiCallable[
@@ -386,6 +388,7 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[sojourn.v1.admin_pb2.EraseEpisodeResponse, collections.abc.Awaitable[sojourn.v1.admin_pb2.EraseEpisodeResponse]]:
         """Erases all records of an ended episode; their places in the journal stay, empty. NOT_FOUND: no such episode.
         FAILED_PRECONDITION: it has no outcome yet, or rebuild is asked for and retention has been there before.
+        UNAVAILABLE: the learner is still busy with what it taught; try again.
         """
 
     @abc.abstractmethod
