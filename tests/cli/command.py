@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import grpc
+import structlog
 from typer.testing import CliRunner, Result
 
 from sojourn.v1 import router_pb2, router_pb2_grpc, types_pb2
@@ -54,7 +56,11 @@ def config_at(directory: Path) -> Config:
 
 
 def open_app(directory: Path) -> App:
-    """A router on a journal below a directory; its draws are the same in every run."""
+    """A router on a journal below a directory; its draws are the same in every run.
+
+    What it logs meanwhile must not mix with what a command prints.
+    """
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
     directory.mkdir(parents=True, exist_ok=True)
     if not (directory / SECRET).exists():
         (directory / SECRET).write_bytes(b"drawn once".ljust(32))
