@@ -5,6 +5,8 @@ A frame is a plain value made of the report's figures; it becomes a table, or JS
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -62,17 +64,16 @@ def _watch(reading: Reading, source: Source, every: float) -> None:
     """Draws until it is interrupted."""
     from rich.live import Live
 
+    stop = threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: stop.set())  # an exception could be lost inside gRPC
     with Live(_drawn(frame(reading, source, 0.0)), console=console(), screen=True, auto_refresh=False) as live:
-        try:
-            while True:
-                before, since = reading.decisions, time.monotonic()
-                time.sleep(every)
-                for record in source.records(reading.position):
-                    reading.take(record)
-                rate = (reading.decisions - before) / (time.monotonic() - since)
-                live.update(_drawn(frame(reading, source, rate)), refresh=True)
-        except KeyboardInterrupt:
-            return
+        before, since = reading.decisions, time.monotonic()
+        while not stop.wait(every):
+            for record in source.records(reading.position):
+                reading.take(record)
+            rate = (reading.decisions - before) / (time.monotonic() - since)
+            live.update(_drawn(frame(reading, source, rate)), refresh=True)
+            before, since = reading.decisions, time.monotonic()
 
 
 def frame(reading: Reading, source: Source, decisions_per_second: float) -> dict[str, Any]:
