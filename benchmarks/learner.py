@@ -14,22 +14,21 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
 from benchmarks.arena.progress import progress_bar
+from benchmarks.growth import routing
 from benchmarks.latency import TURNS_PER_EPISODE, request, where
 from benchmarks.memory import play_episode, turn_of
-from sojourn_server.app import App, now_ms
+from sojourn_server.app import App
 from sojourn_server.cli.logs import configure_logs
-from sojourn_server.config import Config, JournalConfig, LearnerConfig, ServerConfig
+from sojourn_server.hosts.home import now_ms
 from sojourn_server.learner.fold import Fold
 from sojourn_server.learner.snapshot import Published, SnapshotStore
 from sojourn_server.router import Call
-from sojourn_server.telemetry import Telemetry
 from sojourn_server.world import read_world
 
 RESULT = Path(__file__).parent / "results" / "learner.json"
@@ -49,7 +48,7 @@ def main() -> None:
     given = parser.parse_args()
     configure_logs("warning", "json")
     place = where(" ".join(["python -m benchmarks.learner", *sys.argv[1:]]))
-    with tempfile.TemporaryDirectory() as directory, opened(Path(directory)) as app:
+    with tempfile.TemporaryDirectory() as directory, routing(Path(directory) / "journal") as app:
         template = request(held=False).SerializeToString()
         with progress_bar("filling the journal") as bar:
             for number in range(given.episodes):
@@ -73,18 +72,6 @@ def main() -> None:
     print(json.dumps(result, indent=2))
 
 
-@contextmanager
-def opened(directory: Path) -> Iterator[App]:
-    """The service over a journal on disk; it publishes once, at the start, so that only this benchmark swaps."""
-    config = Config(
-        server=ServerConfig(address="127.0.0.1:0"),
-        journal=JournalConfig(directory=directory / "journal"),
-        learner=LearnerConfig(publish_outcomes=10**9, publish_interval_ms=10**9),
-    )
-    with App.open(config, Telemetry.disabled()) as app:
-        yield app
-
-
 def fold_anew(app: App) -> float:
     """Seconds to learn all episodes from the journal."""
     world = read_world(app.journal)
@@ -100,9 +87,7 @@ def fold_anew(app: App) -> float:
 
 def snapshot_costs(app: App, directory: Path) -> dict[str, float]:
     """Milliseconds to make, open and store one."""
-    world = read_world(app.journal)
-    fold = Fold.begin(POLICY, world, app.journal, until=app.journal.position())
-    fold.catch_up(app.journal, app.journal.position())
+    fold = Fold.of(POLICY, read_world(app.journal), app.journal, until=app.journal.position())
     store, costs = SnapshotStore(directory, keep=5), dict[str, float]()
 
     def timed(name: str, work: Callable[[], Any]) -> Any:
@@ -127,8 +112,7 @@ def swap_costs(app: App, template: bytes, round_: int, decisions: int) -> dict[s
 
 def with_swaps(app: App, work: Callable[[], float]) -> float:
     """Does something while a thread publishes again and again, as the learner's does."""
-    world = read_world(app.journal)
-    fold = Fold.begin(POLICY, world, app.journal, until=app.journal.position())
+    fold = Fold.begin(POLICY, read_world(app.journal), app.journal, until=app.journal.position())
     done = threading.Event()
 
     def swap() -> None:

@@ -18,9 +18,10 @@ from statistics import median
 
 from benchmarks.latency import TOOL_TYPES, TURNS_PER_EPISODE, request, where
 from sojourn.v1 import router_pb2, types_pb2
-from sojourn_server.app import App, now_ms
+from sojourn_server.app import App
 from sojourn_server.cli.logs import configure_logs
 from sojourn_server.config import Config, JournalConfig, ServerConfig
+from sojourn_server.hosts.home import now_ms
 from sojourn_server.router import Call
 from sojourn_server.rpc.validation import check_decide
 from sojourn_server.telemetry import Telemetry

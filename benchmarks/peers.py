@@ -13,16 +13,13 @@ import logging
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 from pareto_bandit import BanditRouter, FeatureService
 
-from benchmarks.growth import offered, routing, turn_by_turn
+from benchmarks.growth import BLOCK, Decide, in_turn, offered, routing, turn_by_turn
 from benchmarks.latency import FEATURES, where
 from sojourn_server.app import App
 from sojourn_server.cli.logs import configure_logs
@@ -33,8 +30,6 @@ RESULT = Path(__file__).parent / "results" / "peers.json"
 LITELLM = "litellm==1.110.2"
 STRATEGIES = ("simple-shuffle", "latency-based-routing")
 MODELS = [model["name"] for model in DEFAULTS["models"]]
-BLOCK = 300
-Choose = Callable[[int], object]
 _LITELLM = """
 import json, sys, time
 from statistics import median
@@ -71,26 +66,13 @@ def main() -> None:
             "Sojourn, journal in memory": turn_by_turn(in_memory, offered(), "memory"),
             "ParetoBandit route, a vector of 30": pareto(),
         }
-        costs = in_turn(ours, given.rounds) | litellm(given.rounds)
+        costs = in_turn("choices", ours, given.rounds) | litellm(given.rounds)
     result = {"choice_cpu_us": {name: round(cost, 1) for name, cost in costs.items()}} | place
     RESULT.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
 
 
-def in_turn(subjects: dict[str, Choose], rounds: int) -> dict[str, float]:
-    """Median CPU microseconds of a choice."""
-    found: dict[str, list[float]] = {name: [] for name in subjects}
-    for round_ in range(-1, rounds):
-        for name, choose in subjects.items():
-            started = time.thread_time()
-            for number in range(BLOCK):
-                choose((round_ + 1) * BLOCK + number)
-            if round_ >= 0:
-                found[name].append((time.thread_time() - started) / BLOCK * 1e6)
-    return {name: median(times) for name, times in found.items()}
-
-
-def pareto() -> Choose:
+def pareto() -> Decide:
     """The package's router over the same models, asked with vectors of its precomputed kind."""
     prices = {
         m["name"]: {"input_cost_per_m": m["input_usd_per_mtok"], "output_cost_per_m": m["output_usd_per_mtok"]}

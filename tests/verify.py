@@ -17,11 +17,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.latency import where
+from tests.pages import table
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "verification.json"
 PAGE = ROOT / "docs" / "verification.md"
 LOGS = ROOT / "dist" / "verification"
+
+
+HEAD = """# Verification
+
+What is too slow for every change, and when it was last seen to hold. `make verify` runs all of it and writes
+this page; `python -m tests.verify CHECK` runs a part.
+"""
 
 
 class Check(NamedTuple):
@@ -89,25 +97,17 @@ def run(name: str, check: Check) -> dict[str, object]:
 
 def page(known: Mapping[str, Mapping[str, object]]) -> str:
     """The page: a line for each check."""
-    lines = [
-        "# Verification",
-        "",
-        "What is too slow for every change, and when it was last seen to hold. `make verify` runs all of it and writes",
-        "this page; `python -m tests.verify CHECK` runs a part.",
-        "",
-        "| check | result | seconds | date | commit | command |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+    rows = [["check", "result", "seconds", "date", "commit", "command"]]
     for name, check in CHECKS.items():
         ran = known.get(name)
         if ran is None:
-            lines.append(f"| {check.what} | never run | | | | `python {' '.join(check.arguments)}` |")
+            rows.append([check.what, "never run", "", "", "", f"`python {' '.join(check.arguments)}`"])
             continue
         verdict = f"{'passed' if ran['passed'] else '**failed**'} {ran['said']}".strip()
-        lines.append(
-            f"| {check.what} | {verdict} | {ran['seconds']} | {ran['date']} | {ran['commit']} | `{ran['command']}` |"
+        rows.append(
+            [check.what, verdict, *(str(ran[key]) for key in ("seconds", "date", "commit")), f"`{ran['command']}`"]
         )
-    return "\n".join(lines) + "\n"
+    return f"{HEAD}\n{table(rows)}\n"
 
 
 if __name__ == "__main__":

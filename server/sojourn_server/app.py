@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import ctypes
 import sys
-import time
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from importlib.metadata import version
-from typing import Literal, Self
+from typing import Self
 
 import structlog
 
 from sojourn_server.config import Config
 from sojourn_server.episodes import Episodes
 from sojourn_server.errors import JournalUnavailable
-from sojourn_server.hosts.home import open_home
+from sojourn_server.hosts.home import Counting, now_ms, open_home
 from sojourn_server.journal.journal import Journal
-from sojourn_server.learner.fold import Join
 from sojourn_server.learner.learner import Workplace
 from sojourn_server.learner.snapshot import Published
 from sojourn_server.router import Router
@@ -39,11 +37,6 @@ from sojourn_server.upkeep.service import AdminService
 
 log = structlog.get_logger(__name__)
 _M_MMAP_THRESHOLD, _LARGE_BYTES = -3, 512 * 1024  # the first is glibc's name of the setting (malloc.h)
-
-
-def now_ms() -> int:
-    """The wall clock in milliseconds since 1970 (UTC)."""
-    return time.time_ns() // 1_000_000
 
 
 class App:
@@ -73,9 +66,7 @@ class App:
             learner.start()
             made.callback(learner.close)
             days, fault = config.journal.retention_days, telemetry.metrics.fault
-            retention = Retention(journal, days=days, now_ms=now_ms, fault=fault)
-            made.callback(retention.close)
-            retention.start()
+            made.enter_context(closing(Retention(journal, days=days, now_ms=now_ms, fault=fault))).start()
             gate = Gate.open(config, journal.append, fault)
             pool = WorkPool(config.server.threads, limit=config.server.max_calls_in_flight)
             logs = config.log.decisions
@@ -103,30 +94,20 @@ class App:
         self.close()
 
 
-class _Audience:
-    """Passes what the learner does on to the deciders and to telemetry."""
+class _Audience(Counting):
+    """Passes what the learner does on to the deciders, and to telemetry."""
 
     def __init__(self, router: Router, episodes: Episodes, telemetry: Telemetry, journal: Journal) -> None:
+        super().__init__(telemetry.metrics, journal)
         self._router = router
         self._episodes = episodes
-        self._telemetry = telemetry
-        self._journal = journal
 
     def published(self, policy: str, published: Published, *, created_at_ms: int) -> None:
         self._router.use(policy, published)
-        lag = self._journal.position() - published.version
-        self._telemetry.metrics.learner(policy, version=published.version, created_at_ms=created_at_ms, lag_records=lag)
+        super().published(policy, published, created_at_ms=created_at_ms)
 
     def expired(self, policy: str, episode_id: str) -> None:
         self._episodes.forget(policy, episode_id)
-
-    def joined(self, join: Join) -> None:
-        self._telemetry.metrics.join(
-            join.policy, join.state, score=join.score, cost_usd=join.cost_usd, cohort=join.cohort
-        )
-
-    def survived(self, fault: Literal["snapshot_rejected", "policy_unhealthy"]) -> None:
-        self._telemetry.metrics.fault(fault)
 
     def decisions_of(self, policy: str, episode_id: str) -> Sequence[DecisionRef]:
         """The episode's decisions, for the links of its outcome's span; none if the journal cannot be read now."""

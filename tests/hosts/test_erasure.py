@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import closing
 
 import grpc
@@ -15,7 +14,7 @@ from sojourn_server.errors import EpisodeEnded
 from sojourn_server.hosts.shared import open_shared_for_reading
 from sojourn_server.upkeep.comparison import compare
 from sojourn_server.upkeep.erasure import erase_features
-from tests.hosts.hosts import WAIT_S, decide, end, host, learned, now_ms
+from tests.hosts.hosts import decide, end, host, learned, now_ms, wait_until
 
 POLICY = "default"
 
@@ -27,13 +26,6 @@ def play(hosts: Iterable[App], episode_ids: Iterable[str]) -> None:
         decide(first, episode_id, 0, tool_name="secret_tool")
         decide(second, episode_id, 1, tool_name="secret_tool")
         end((first, second)[i % 2], episode_id, i % 2)
-
-
-def until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def replays_to_the_bit(dsn: str) -> bool:
@@ -48,11 +40,11 @@ def test_retention_and_erasing_on_any_host_concern_all(dsn: str):
     with host(dsn) as leader, host(dsn) as follower:
         both = (leader, follower)
         play(both, [f"old{i}" for i in range(6)])
-        until(lambda: all(learned(app) == 6 for app in both))
+        wait_until(lambda: all(learned(app) == 6 for app in both))
         assert erase_features(follower.journal, POLICY, before_ms=now_ms() + 1, now_ms=now_ms()) == 12
         assert {r.features_erased for r in leader.journal.read(0, bodies={"decision"})} == {True}
         play(both, ["new0", "new1", "new2"])
-        until(lambda: all(learned(app) == 9 for app in both))
+        wait_until(lambda: all(learned(app) == 9 for app in both))
         with grpc.insecure_channel(follower.address) as channel:
             admin = admin_pb2_grpc.AdminServiceStub(channel)
             assert admin.EraseEpisode(admin_pb2.EraseEpisodeRequest(episode_id="new1")).records == 3
@@ -60,7 +52,7 @@ def test_retention_and_erasing_on_any_host_concern_all(dsn: str):
             decide(leader, "new1", 2)
         assert "new1" not in {r.episode_id for r in leader.journal.openings(POLICY)}
         play(both, ["later"])
-        until(lambda: all(learned(app) == 10 for app in both))
+        wait_until(lambda: all(learned(app) == 10 for app in both))
     assert replays_to_the_bit(dsn)
     with host(dsn) as again:
         assert learned(again) == 10

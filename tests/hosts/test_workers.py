@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,10 +14,10 @@ import grpc
 import pytest
 
 from sojourn.v1 import admin_pb2, admin_pb2_grpc, router_pb2, router_pb2_grpc, types_pb2
+from tests.hosts.hosts import WAIT_S, wait_until
 from tests.torture.audit import audit
 from tests.torture.service import Callers, DidNotServe, Server
 
-WAIT_S = 30.0
 OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1),)
 WORKERS = ("learner", "decider-0", "decider-1")
 
@@ -27,17 +27,10 @@ def server(tmp_path: Path, unused_port: int) -> Iterator[Server]:
     """Two deciders and a learner, which serve."""
     started = Server(tmp_path, unused_port, workers=2)
     started.start()
-    until(lambda: "workers_serving" in started.said())
+    wait_until(lambda: "workers_serving" in started.said())
     yield started
     if started.is_running:
         started.kill()
-
-
-def until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def pids(server: Server) -> dict[str, int]:
@@ -82,7 +75,7 @@ def test_turns_of_an_episode_go_to_any_worker_and_repeats_get_the_first_answer(s
         assert [answer.incumbent for answer in answers[1:]] == [answer.model for answer in answers[:-1]]
         with stubs(server) as (router, _):
             router.ReportOutcome(router_pb2.ReportOutcomeRequest(episode_id=f"e{number}", score=0.5), timeout=WAIT_S)
-    until(lambda: episodes_learned(server) == 6)
+    wait_until(lambda: episodes_learned(server) == 6)
     assert server.stop() == 0
     assert audit(server.data, {f"e{number}": 0.5 for number in range(6)}).sound
 
@@ -103,12 +96,12 @@ def test_a_killed_worker_is_started_again_and_nothing_is_lost(server: Server, vi
             time.sleep(0.5)
             before = pids(server)[victim]
             os.kill(before, signal.SIGKILL)
-            until(lambda before=before: pids(server)[victim] != before)  # type: ignore[misc]  # bound now
-        until(lambda: is_there(pids(server)[victim]))
+            wait_until(lambda before=before: pids(server)[victim] != before)  # type: ignore[misc]  # bound now
+        wait_until(lambda: is_there(pids(server)[victim]))
         time.sleep(1.0)
     learned = len(callers.ledger.outcomes)
     assert learned > 10
-    until(lambda: episodes_learned(server) >= learned)
+    wait_until(lambda: episodes_learned(server) >= learned)
     assert server.stop() == 0
     assert audit(server.data, callers.ledger.scores(), callers.ledger.decisions).sound
 
@@ -126,7 +119,7 @@ def test_workers_end_with_their_watcher_and_the_next_server_starts(server: Serve
 def test_another_server_on_the_journal_is_refused(server: Server, tmp_path: Path):
     other = Server(tmp_path, int(server.address.rpartition(":")[2]), workers=2)
     other.start()  # the first one answers
-    until(lambda: not other.is_running)
+    wait_until(lambda: not other.is_running)
     assert "another server holds the journal" in other.said()
     assert decide(server, "still there", 0).model
 

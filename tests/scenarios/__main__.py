@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.latency import where
+from tests.pages import table, write_between
 from tests.scenarios.languages import LANGUAGES, REPOSITORY, BuildFailed, Language
 from tests.scenarios.player import BrokenRunner, Performance, Runner
 from tests.scenarios.scenario import SMOKE, Scenario, read_scenarios
@@ -67,20 +68,12 @@ def score(language: Language, scenarios: Sequence[Scenario], stage: Stage) -> Sc
 def matrix(scores: dict[str, dict[str, Any]], scenarios: Sequence[Scenario]) -> str:
     """A row a scenario, a column a language, in Markdown."""
     names = [name for name in LANGUAGES if name in scores]
-    rows = [["scenario", *(LANGUAGES[name].title for name in names)], ["---"] * (len(names) + 1)]
+    rows = [["scenario", *(LANGUAGES[name].title for name in names)]]
     for scenario in scenarios:
         marks = ["failed" if scenario.name in scores[name]["failures"] else "yes" for name in names]
         rows.append([scenario.rule, *marks])
     rows.append(["**passed**", *(f"{scores[n]['passed']} of {scores[n]['scenarios']}" for n in names)])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def write_page(table: str, place: dict[str, str]) -> None:
-    """Puts the table between the marks of docs/clients.md."""
-    before, _, rest = PAGE.read_text("utf-8").partition(MARKS[0])
-    after = rest.partition(MARKS[1])[2]
-    seen = f"Seen on {place['date']} at commit {place['commit']} by `{place['command']}`."
-    PAGE.write_text(f"{before}{MARKS[0]}\n{table}\n\n{seen}\n{MARKS[1]}{after}", "utf-8")
+    return table(rows)
 
 
 def main(
@@ -103,7 +96,7 @@ def main(
     if names == list(LANGUAGES) and not wanted and not unplayed:
         place = where("python -m tests.scenarios")
         RESULT.write_text(json.dumps(scores | place, indent=2) + "\n")
-        write_page(matrix(scores, scenarios), place)
+        write_between(PAGE, MARKS, matrix(scores, scenarios), place)
     raise typer.Exit(2 if unplayed else any(s["failed"] for s in scores.values()))
 
 

@@ -23,6 +23,7 @@ from xml.etree import ElementTree as ET
 import typer
 
 from benchmarks.latency import where
+from tests.pages import table, write_between
 from tests.stacks.agents_under_test import STACKS
 from tests.stacks.test_proxy import PROXY_VARIABLE
 
@@ -99,18 +100,10 @@ def play_proxy() -> tuple[str, Score]:
 
 def matrix(scores: dict[str, Any]) -> str:
     """A row a stack and version, in Markdown."""
-    rows = [["stack", "version", "passed", "failed", "not applicable"], ["---"] * 5]
+    rows = [["stack", "version", "passed", "failed", "not applicable"]]
     for stack, versions in scores.items():
         rows += [[stack, v, *(str(s[n]) for n in ("passed", "failed", "skipped"))] for v, s in versions.items()]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def write_page(table: str, place: dict[str, str]) -> None:
-    """Puts the table between the marks of docs/stacks.md."""
-    before, _, rest = PAGE.read_text("utf-8").partition(MARKS[0])
-    after = rest.partition(MARKS[1])[2]
-    seen = f"Seen on {place['date']} at commit {place['commit']} by `{place['command']}`."
-    PAGE.write_text(f"{before}{MARKS[0]}\n{table}\n\n{seen}\n{MARKS[1]}{after}", "utf-8")
+    return table(rows)
 
 
 def main(
@@ -128,7 +121,7 @@ def main(
     if not stack:
         place = where(COMMAND)
         RESULT.write_text(json.dumps(scores | place, indent=2) + "\n")
-        write_page(matrix(scores), place)
+        write_between(PAGE, MARKS, matrix(scores), place)
     raise typer.Exit(any(result["failed"] for versions in scores.values() for result in versions.values()))
 
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 10.0
 TAKE_THEIR_TIME = ("ExportJournal", "EvaluatePolicy", "ExportSnapshot", "ImportSnapshot")
-CHUNK_BYTES = 32 * 1024
 
 Address = Annotated[
     str | None, typer.Option(help=f"A running router; {DEFAULT_ADDRESS} unless given.", metavar="HOST:PORT")
@@ -98,10 +97,9 @@ class Source:
 
     def import_snapshot(self, policy: str, file: bytes) -> int:
         """Goes on from a snapshot's file; position of the record."""
-        pieces = (
-            admin_pb2.ImportSnapshotRequest(policy=policy, chunk=file[start : start + CHUNK_BYTES])
-            for start in range(0, len(file) or 1, CHUNK_BYTES)
-        )
+        from sojourn_server.upkeep.service import chunks
+
+        pieces = (admin_pb2.ImportSnapshotRequest(policy=policy, chunk=chunk) for chunk in chunks(file))
         found: admin_pb2.ImportSnapshotResponse = self._call("ImportSnapshot", pieces)
         return found.position
 

@@ -55,11 +55,8 @@ def _asked(
     knowledge = None
     if request.HasField("policy_version"):
         policy = request.policy or DEFAULT_POLICY
-        untaught = not request.policy_version
-        fold = (
-            Fold.prior(policy, world) if untaught else Fold.begin(policy, world, journal, until=request.policy_version)
-        )
-        fold.catch_up(journal, request.policy_version)
+        version = request.policy_version  # 0 is the untaught prior, whatever bases there are
+        fold = Fold.of(policy, world, journal, until=version) if version else Fold.prior(policy, world)
         knowledge = Published(fold.position, fold.bandit, fold.counts)
     return [Target(ASKED, changed, cost_weight=weight, knowledge=knowledge)]
 

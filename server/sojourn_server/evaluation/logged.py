@@ -7,18 +7,16 @@ known probability, so it is left out and counted. That is said beside the estima
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from sojourn.v1 import journal_pb2, types_pb2
+from sojourn.v1 import types_pb2
 from sojourn_server.journal.journal import Journal
 from sojourn_server.learner import credit
 from sojourn_server.learner.credit import PlayedTurn
-from sojourn_server.learner.fold import TERMINAL_BODIES
+from sojourn_server.learner.fold import ends
 from sojourn_server.policy.draws import LEARNED
 from sojourn_server.world import PolicyState
-
-_PAGE = 500
 
 
 class LoggedEpisode(NamedTuple):
@@ -41,7 +39,7 @@ def read_log(journal: Journal, policy: str, state: PolicyState) -> Log:
     """All usable episodes of a policy in the order of their ends."""
     episodes, left_out = list[LoggedEpisode](), Counter[str]()
     begins_at = state.begins_at(journal.position())
-    for record in _terminals(journal, policy):
+    for record in ends(journal, policy):
         score = credit.terminal_score(record.outcome.request) if record.HasField("outcome") else None
         if score is None or record.outcome.late or record.outcome.quarantined or state.excludes(record):
             left_out["without an outcome that counts"] += 1
@@ -54,13 +52,6 @@ def read_log(journal: Journal, policy: str, state: PolicyState) -> Log:
         else:
             episodes.append(LoggedEpisode(record.episode_id, tuple(turns), score, credit.cost_usd(records, turns)))
     return Log(episodes, left_out)
-
-
-def _terminals(journal: Journal, policy: str) -> Iterator[journal_pb2.JournalRecord]:
-    read = 0
-    while records := journal.read(read, bodies=TERMINAL_BODIES, limit=_PAGE):
-        yield from (record for record in records if record.policy == policy)
-        read = records[-1].position
 
 
 def _why_unusable(turns: Sequence[PlayedTurn], facts: dict[int, types_pb2.TurnFacts], begins_at: int) -> str:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import secrets
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from sojourn_server.config import Config, JournalConfig
 from sojourn_server.episodes import Episodes
@@ -21,9 +22,11 @@ from sojourn_server.journal.disk import SECRET, SNAPSHOTS
 from sojourn_server.journal.journal import Journal
 from sojourn_server.journal.memory import MemoryJournal
 from sojourn_server.journal.sqlite import SqliteJournal
+from sojourn_server.learner.fold import Join
 from sojourn_server.learner.learner import Audience, Learner, Workplace
-from sojourn_server.learner.snapshot import Snapshots, SnapshotStore
+from sojourn_server.learner.snapshot import Published, Snapshots, SnapshotStore
 from sojourn_server.router import Router
+from sojourn_server.telemetry import Metrics
 from sojourn_server.world import World, load_world
 
 SECRET_BYTES = 32
@@ -52,6 +55,36 @@ class Home(NamedTuple):
     world: World
     secret: bytes
     learning: Callable[[Workplace, Audience, Router], Learning]
+
+
+class Counting:
+    """Counts what a learner does: the audience of one that works for nobody else."""
+
+    def __init__(self, metrics: Metrics, journal: Journal) -> None:
+        """`journal` says how far the learner lags behind."""
+        self._metrics = metrics
+        self._journal = journal
+
+    def published(self, policy: str, published: Published, *, created_at_ms: int) -> None:
+        """See Audience.published."""
+        lag = self._journal.position() - published.version
+        self._metrics.learner(policy, version=published.version, created_at_ms=created_at_ms, lag_records=lag)
+
+    def expired(self, policy: str, episode_id: str) -> None:
+        """See Audience.expired; the episode's join says so too."""
+
+    def joined(self, join: Join) -> None:
+        """See Audience.joined."""
+        self._metrics.join(join.policy, join.state, score=join.score, cost_usd=join.cost_usd, cohort=join.cohort)
+
+    def survived(self, fault: Literal["snapshot_rejected", "policy_unhealthy"]) -> None:
+        """See Audience.survived."""
+        self._metrics.fault(fault)
+
+
+def now_ms() -> int:
+    """The wall clock in milliseconds since 1970 (UTC)."""
+    return time.time_ns() // 1_000_000
 
 
 def open_home(config: Config, now_ms: int, made: ExitStack) -> Home:

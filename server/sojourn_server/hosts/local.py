@@ -6,24 +6,20 @@ that the learner has made both before anybody decides.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from importlib.metadata import version
-from typing import Literal
 
 from sojourn_server.config import Config
 from sojourn_server.errors import JournalUnavailable, StartRefused
 from sojourn_server.hosts.episodes import SharedEpisodes
-from sojourn_server.hosts.home import Home, configured_secret, kept_secret
+from sojourn_server.hosts.home import Counting, Home, configured_secret, kept_secret, now_ms
 from sojourn_server.hosts.member import Member
 from sojourn_server.journal.disk import SNAPSHOTS
-from sojourn_server.journal.journal import Journal
 from sojourn_server.journal.sqlite import SqliteJournal
-from sojourn_server.learner.fold import Join
 from sojourn_server.learner.learner import Learner, Workplace
-from sojourn_server.learner.snapshot import Published, SnapshotStore
-from sojourn_server.telemetry import Metrics, Telemetry
+from sojourn_server.learner.snapshot import SnapshotStore
+from sojourn_server.telemetry import Telemetry
 from sojourn_server.upkeep.retention import Retention
 from sojourn_server.world import load_world, read_world
 
@@ -77,27 +73,6 @@ def open_worker(config: Config, made: ExitStack) -> Home:
     )
 
 
-class _Counting:
-    """Counts what the learner does. Deciders are other processes: they find snapshots and ends by themselves."""
-
-    def __init__(self, metrics: Metrics, journal: Journal) -> None:
-        self._metrics = metrics
-        self._journal = journal
-
-    def published(self, policy: str, published: Published, *, created_at_ms: int) -> None:
-        lag = self._journal.position() - published.version
-        self._metrics.learner(policy, version=published.version, created_at_ms=created_at_ms, lag_records=lag)
-
-    def expired(self, policy: str, episode_id: str) -> None:
-        """See Audience.expired."""
-
-    def joined(self, join: Join) -> None:
-        self._metrics.join(join.policy, join.state, score=join.score, cost_usd=join.cost_usd, cohort=join.cohort)
-
-    def survived(self, fault: Literal["snapshot_rejected", "policy_unhealthy"]) -> None:
-        self._metrics.fault(fault)
-
-
 @contextmanager
 def learning(config: Config) -> Iterator[None]:
     """The process that learns: brings the journal in line with the configuration, then follows it."""
@@ -109,14 +84,9 @@ def learning(config: Config) -> Iterator[None]:
         kept_secret(kept)
         load_world(journal, config, now_ms())
         store = SnapshotStore(kept / SNAPSHOTS, keep=config.learner.keep_snapshots)
-        learner = Learner(Workplace(journal, store, config.learner, now_ms), _Counting(telemetry.metrics, journal))
+        learner = Learner(Workplace(journal, store, config.learner, now_ms), Counting(telemetry.metrics, journal))
         learner.start()
         made.callback(learner.close)
         days, fault = config.journal.retention_days, telemetry.metrics.fault
         made.enter_context(closing(Retention(journal, days=days, now_ms=now_ms, fault=fault))).start()
         yield
-
-
-def now_ms() -> int:
-    """The wall clock in milliseconds since 1970 (UTC)."""
-    return time.time_ns() // 1_000_000

@@ -170,9 +170,7 @@ class Member:
         journal = self._place.journal
         for policy in self._world.policies.keys() - self._versions.keys():
             log.warning("folded_alone", policy=policy)
-            until = journal.position()
-            fold = Fold.begin(policy, self._world, journal, until=until)
-            fold.catch_up(journal, until)
+            fold = Fold.of(policy, self._world, journal, until=journal.position())
             self._use(fold.snapshot(created_at_ms=self._place.now_ms()))
 
     def _reject(self, policy: str, version: int, error: BrokenSnapshot) -> None:

@@ -6,7 +6,7 @@ platform. Whoever owns a `Fold` owns its bandit; deciders only ever see copies m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
 from typing import NamedTuple
 
@@ -83,18 +83,26 @@ class Fold:
     def begin(cls, policy: str, world: World, journal: Journal, *, until: int) -> Fold:
         """The fold of the newest base up to `until`, or of an empty journal; the prior in place of a broken base."""
         state = world.policies[policy]
-        base, fold = state.base(until), cls.prior(policy, world)
+        base = state.base(until)
         if base is None:
-            return fold
-        fold.position = base.position
+            return cls.prior(policy, world)
         try:
             if base.lesson_digest != state.lesson_digest:
                 raise BrokenSnapshot("made under another lesson")
             [record] = journal.read(base.recorded_at - 1, bodies={"base"}, limit=1)
-            fold.bandit = open_bandit(record.base.snapshot, state.settings.lesson, of_any_platform=True)
-            fold.counts = record.base.snapshot.statistics
+            bandit = open_bandit(record.base.snapshot, state.settings.lesson, of_any_platform=True)
+            counts = record.base.snapshot.statistics
         except BrokenSnapshot as error:
             log.error("base_rejected", policy=policy, position=base.position, error=str(error))
+            fold = cls.prior(policy, world)
+            bandit, counts = fold.bandit, fold.counts
+        return cls(policy, world, bandit, counts=counts, position=base.position)
+
+    @classmethod
+    def of(cls, policy: str, world: World, journal: Journal, *, until: int) -> Fold:
+        """The fold of a journal up to a position. Raises BadLesson."""
+        fold = cls.begin(policy, world, journal, until=until)
+        fold.catch_up(journal, until)
         return fold
 
     @property
@@ -122,14 +130,8 @@ class Fold:
 
     def catch_up(self, journal: Journal, until: int) -> None:
         """Folds all terminal records in (position, until]. Raises BadLesson at an offender."""
-        read = self.position
-        while records := journal.read(read, bodies=TERMINAL_BODIES, limit=_READ_RECORDS):
-            for record in records:
-                read = record.position
-                if read > until:
-                    return
-                if record.policy == self.policy:
-                    self.take(record, journal)
+        for record in ends(journal, self.policy, after=self.position, until=until):
+            self.take(record, journal)
 
     def take(self, record: journal_pb2.JournalRecord, journal: Journal) -> Join:
         """Folds one terminal record, the next of this policy. Raises BadLesson, and then the fold is spoilt."""
@@ -224,6 +226,19 @@ class Fold:
         unreported = sum(turn.facts is None for turn in turns)
         if unreported:
             self.counts.joins["turns_unreported"] += unreported
+
+
+def ends(
+    journal: Journal, policy: str, *, after: int = 0, until: int | None = None
+) -> Iterator[journal_pb2.JournalRecord]:
+    """A policy's terminal records in (after, until], in order; None = to the journal's end."""
+    while records := journal.read(after, bodies=TERMINAL_BODIES, limit=_READ_RECORDS):
+        for record in records:
+            after = record.position
+            if until is not None and after > until:
+                return
+            if record.policy == policy:
+                yield record
 
 
 def _copy(counts: snapshot_pb2.Statistics) -> snapshot_pb2.Statistics:

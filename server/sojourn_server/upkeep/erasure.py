@@ -8,18 +8,15 @@ up to there, is a record before anything is erased. A pass that was cut off is f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from sojourn.v1 import journal_pb2, router_pb2, snapshot_pb2, types_pb2
 from sojourn_server.journal.journal import Journal
-from sojourn_server.learner.fold import TERMINAL_BODIES, Fold
+from sojourn_server.learner.fold import Fold, ends
 from sojourn_server.world import PolicyState, World, read_world
 
 Record = journal_pb2.JournalRecord
 RETENTION = journal_pb2.BASE_ORIGIN_RETENTION
 GROUP = 200
 """Records that are rewritten at once, while nobody can append."""
-_PAGE = 500
 
 
 def tombstone(record: Record) -> Record:
@@ -79,7 +76,7 @@ def erase_features(journal: Journal, policy: str, *, before_ms: int, now_ms: int
     erased = _erase(journal, policy, after=before_last, through=last)
     through = _last_end(journal, policy, after=last, before_ms=before_ms)
     if through > last:
-        base = _folded(journal, policy, world, through)
+        base = Fold.of(policy, world, journal, until=through).snapshot(created_at_ms=0)
         journal.append(_retention(base, world, now_ms), durable=True, placed=True)
         if read_world(journal, world).policies[policy].erased_through >= through:  # no exclusion came between
             _thin_out(journal, policy, state, through=through)
@@ -89,23 +86,11 @@ def erase_features(journal: Journal, policy: str, *, before_ms: int, now_ms: int
 
 def _last_end(journal: Journal, policy: str, *, after: int, before_ms: int) -> int:
     """Position of the last end of an episode before a time, counted from `after`."""
-    for record in _ends(journal, policy, after):
+    for record in ends(journal, policy, after=after):
         if record.received_at_ms >= before_ms:
             break
         after = record.position
     return after
-
-
-def _ends(journal: Journal, policy: str, after: int) -> Iterator[Record]:
-    while records := journal.read(after, bodies=TERMINAL_BODIES, limit=_PAGE):
-        yield from (record for record in records if record.policy == policy)
-        after = records[-1].position
-
-
-def _folded(journal: Journal, policy: str, world: World, until: int) -> snapshot_pb2.Snapshot:
-    fold = Fold.begin(policy, world, journal, until=until)
-    fold.catch_up(journal, until)
-    return fold.snapshot(created_at_ms=0)
 
 
 def _retention(base: snapshot_pb2.Snapshot, world: World, now_ms: int) -> Record:
@@ -130,9 +115,7 @@ def _thin_out(journal: Journal, policy: str, state: PolicyState, *, through: int
 def _erase(journal: Journal, policy: str, *, after: int, through: int) -> int:
     """Erases the features of episodes that ended in (after, through]; how many decisions had some."""
     erased, group = 0, list[Record]()
-    for end in _ends(journal, policy, after):
-        if end.position > through:
-            break
+    for end in ends(journal, policy, after=after, until=through):
         of_episode = journal.episode(policy, end.episode_id)
         full = (r for r in of_episode if r.HasField("decision") and r.position and not r.features_erased)
         group += map(without_features, full)

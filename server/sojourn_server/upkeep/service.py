@@ -24,6 +24,12 @@ MAX_SNAPSHOT_BYTES = 256 * 1024 * 1024
 _PAGE_TOKEN = re.compile(r"[0-9]{1,18}\Z")
 
 
+def chunks(file: bytes) -> Iterator[bytes]:
+    """A file in pieces that fit into messages; an empty one is a piece too."""
+    for start in range(0, len(file) or 1, CHUNK_BYTES):
+        yield file[start : start + CHUNK_BYTES]
+
+
 class AdminService(admin_pb2_grpc.AdminServiceServicer):
     """AdminService over an Administration; `evaluate` answers EvaluatePolicy."""
 
@@ -89,8 +95,8 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         _check_names(policy=request.policy)
         version = request.policy_version if request.HasField("policy_version") else None
         file = self._administration.snapshot_file(request.policy, version)
-        for start in range(0, len(file), CHUNK_BYTES):
-            yield admin.ExportSnapshotResponse(chunk=file[start : start + CHUNK_BYTES])
+        for chunk in chunks(file):
+            yield admin.ExportSnapshotResponse(chunk=chunk)
 
     def ImportSnapshot(
         self, requests: Iterator[admin.ImportSnapshotRequest], context: Context

@@ -163,3 +163,20 @@ class Conversations:
 def _call(conversation_id: str, decision: Decision) -> Call:
     key = (decision.episode_id, decision.turn_index, decision.attempt, decision.decision_id)
     return Call(conversation_id, decision.model, *key)
+
+
+class Ending:
+    """Ends episodes by their conversation; for a stack's models, which hold the conversations."""
+
+    conversations: Conversations
+
+    def end(
+        self,
+        conversation_id: str,
+        status: Status | None = None,
+        *,
+        wait: bool = False,
+        **outcome: Unpack[OutcomeReport],
+    ) -> Acknowledgement | None:
+        """End a conversation's episode, as `Client.report_outcome` does."""
+        return self.conversations.end(conversation_id, status, wait=wait, **outcome)

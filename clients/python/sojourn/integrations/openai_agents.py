@@ -13,18 +13,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Unpack
+from typing import Any
 
 from agents import Model, ModelProvider, MultiProvider
 
 from sojourn.client import Client
-from sojourn.integrations.conversations import Call, Conversations
+from sojourn.integrations.conversations import Call, Conversations, Ending
 from sojourn.integrations.tool_results import count_answers, last_tool_result
-from sojourn.messages import OutcomeReport, Status, TurnReport
-from sojourn.reports import Acknowledgement
+from sojourn.messages import TurnReport
 
 
-class SojournModels:
+class SojournModels(Ending):
     """Models to choose from, by the router's names for them: each a model, or a name that `provider` knows."""
 
     def __init__(
@@ -47,17 +46,6 @@ class SojournModels:
         """Return the model for a name of the router's or the agent's."""
         model = self.models.get(name, name) if name else None
         return model if isinstance(model, Model) else self.provider.get_model(model)
-
-    def end(
-        self,
-        conversation_id: str,
-        status: Status | None = None,
-        *,
-        wait: bool = False,
-        **outcome: Unpack[OutcomeReport],
-    ) -> Acknowledgement | None:
-        """End a conversation's episode, as `Client.report_outcome` does."""
-        return self.conversations.end(conversation_id, status, wait=wait, **outcome)
 
 
 class _Provider(ModelProvider):

@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Unpack
+from typing import Any
 
 from pydantic_ai.messages import ModelMessage, ModelResponse
 from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
@@ -20,15 +20,14 @@ from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings, merge_model_settings
 
 from sojourn.client import Client
-from sojourn.integrations.conversations import Call, Conversations
+from sojourn.integrations.conversations import Call, Conversations, Ending
 from sojourn.integrations.tool_results import ToolResult
-from sojourn.messages import OutcomeReport, Status, TurnReport
-from sojourn.reports import Acknowledgement
+from sojourn.messages import TurnReport
 
 FAILED_OUTCOMES = ("failed", "retried")
 
 
-class SojournModels:
+class SojournModels(Ending):
     """Models to choose from, by the router's names for them."""
 
     def __init__(
@@ -41,17 +40,6 @@ class SojournModels:
     def conversation(self, conversation_id: str) -> Model:
         """Return the model for the runs of one conversation, which is one episode."""
         return _ChosenModel(self, conversation_id)
-
-    def end(
-        self,
-        conversation_id: str,
-        status: Status | None = None,
-        *,
-        wait: bool = False,
-        **outcome: Unpack[OutcomeReport],
-    ) -> Acknowledgement | None:
-        """End a conversation's episode, as `Client.report_outcome` does."""
-        return self.conversations.end(conversation_id, status, wait=wait, **outcome)
 
 
 class _ChosenModel(WrapperModel):
