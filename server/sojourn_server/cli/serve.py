@@ -7,7 +7,6 @@ the journal is flushed, spans are exported. The second signal ends the process a
 from __future__ import annotations
 
 import signal
-import threading
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sojourn_server.cli.output import fail
+from sojourn_server.hosts.stop import Stop
 
 if TYPE_CHECKING:
     from sojourn_server.config import Config
@@ -65,7 +65,7 @@ def configuration(path: Path | None, **server: Any) -> Config:
     return loaded.model_copy(update={"server": loaded.server.model_copy(update=given)})
 
 
-def _serve(settings: Config, stop: threading.Event) -> None:
+def _serve(settings: Config, stop: Stop) -> None:
     from sojourn_server.app import App
     from sojourn_server.cli.logs import configure_logs
     from sojourn_server.errors import StartRefused
@@ -85,9 +85,9 @@ def _serve(settings: Config, stop: threading.Event) -> None:
         stop.wait()
 
 
-def _stop_on_signal() -> threading.Event:
-    """An event that the first signal sets; after it signals have their usual effect again."""
-    stop = threading.Event()
+def _stop_on_signal() -> Stop:
+    """What the first signal sets; after it signals have their usual effect again."""
+    stop = Stop()
 
     def stop_once(*_: object) -> None:
         for number in SIGNALS:

@@ -6,7 +6,6 @@ A frame is a plain value made of the report's figures; it becomes a table, or JS
 from __future__ import annotations
 
 import signal
-import threading
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -64,7 +63,9 @@ def _watch(reading: Reading, source: Source, every: float) -> None:
     """Draws until it is interrupted."""
     from rich.live import Live
 
-    stop = threading.Event()
+    from sojourn_server.hosts.stop import Stop
+
+    stop = Stop()
     signal.signal(signal.SIGINT, lambda *_: stop.set())  # an exception could be lost inside gRPC
     with Live(_drawn(frame(reading, source, 0.0)), console=console(), screen=True, auto_refresh=False) as live:
         before, since = reading.decisions, time.monotonic()

@@ -26,6 +26,7 @@ import structlog
 from sojourn_server.config import Config, JournalConfig
 from sojourn_server.errors import StartRefused
 from sojourn_server.hosts.local import learning
+from sojourn_server.hosts.stop import Stop
 from sojourn_server.journal.disk import lock
 
 log = structlog.get_logger(__name__)
@@ -120,7 +121,7 @@ class Workers:
         self.processes[name], self._started_at[name] = process, time.monotonic()
         return answer
 
-    def watch(self, stop: threading.Event) -> None:
+    def watch(self, stop: Stop) -> None:
         """Starts again who dies, until `stop` is set."""
         while not stop.is_set():
             connection.wait([process.sentinel for process in self.processes.values()], timeout=LOOK_S)
@@ -153,7 +154,7 @@ def _work(
     ready: connection.Connection,
 ) -> None:
     """A worker's whole life, all through which it keeps open what it was handed."""
-    stop = threading.Event()
+    stop = Stop()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the watcher says when to stop
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     threading.Thread(target=_end_with_the_watcher, daemon=True).start()
