@@ -25,6 +25,7 @@ from tests.torture.service import Callers, Ledger
 POLICY = "default"
 LOST_IN_A_CRASH_S = 2.0
 """Decisions are not synced: those of the last moments before a crash of PostgreSQL may be gone, by the contract."""
+UNPLACED = "SELECT FROM keys WHERE position IS NULL LIMIT 1"
 OWN = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_reconnect_backoff_ms", 200))
 
 
@@ -160,6 +161,7 @@ def _broken(cluster: Cluster, ledger: Ledger) -> Iterator[str]:
     """What the journal does not have as it was acknowledged, and whether the policy is its fold."""
     journal, snapshots = open_shared_for_reading(cluster.dsn)
     with closing(journal):
+        wait_until(lambda: not ask(cluster.dsn, UNPLACED), at_most_s=WAIT_S)  # committed, and soon in the fold order
         records = list(_records(journal))
         outcomes = Counter(r.episode_id for r in records if r.HasField("outcome"))
         scores = {r.episode_id: r.outcome.request.score for r in records if r.HasField("outcome")}
