@@ -25,8 +25,8 @@ from sojourn_server.learner.snapshot import Published
 from sojourn_server.router import Router
 from sojourn_server.rpc.edge import Edge
 from sojourn_server.rpc.server import RouterService, RpcServer
+from sojourn_server.security.carrier import Carrier
 from sojourn_server.security.gate import Gate
-from sojourn_server.security.overload import WorkPool
 from sojourn_server.security.tls import server_credentials
 from sojourn_server.telemetry import Telemetry
 from sojourn_server.traces import DecisionRef
@@ -68,12 +68,12 @@ class App:
             days, fault = config.journal.retention_days, telemetry.metrics.fault
             made.enter_context(closing(Retention(journal, days=days, now_ms=now_ms, fault=fault))).start()
             gate = Gate.open(config, journal.append, fault)
-            pool = WorkPool(config.server.threads, limit=config.server.max_calls_in_flight)
+            carrier = Carrier(config.server.threads, limit=config.server.max_calls_in_flight, at_once=journal.is_quick)
             logs = config.log.decisions
             administration = Administration(journal, router, store, learner)
             rpc = RpcServer(
                 config.server,
-                edge=Edge(telemetry, gate, audience.decisions_of, now_ms, pool=pool, log_decisions=logs),
+                edge=Edge(telemetry, gate, audience.decisions_of, now_ms, carrier=carrier, log_decisions=logs),
                 services=(RouterService(router), AdminService(administration, Evaluator(journal, config.journal))),
                 credentials=server_credentials(config.security.tls) if config.security.tls else None,
             )

@@ -12,7 +12,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -40,7 +40,7 @@ from opentelemetry.util.types import AttributeValue
 
 from sojourn.v1 import router_pb2, types_pb2
 
-Metadata = Sequence[tuple[str, str | bytes]]
+Metadata = Iterable[tuple[str, str | bytes]]
 Attributes = dict[str, AttributeValue]
 
 SCOPE = "sojourn"

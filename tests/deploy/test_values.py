@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from deploy.helm.values_table import PAGE, VALUES, page, table, values
 from sojourn_server.app import App
 from sojourn_server.config import Config, JournalConfig, ServerConfig
-from sojourn_server.rpc.server import LIVENESS
+from sojourn_server.upkeep.health import LIVENESS
 from tests.deploy.envoy import ROOT
 from tests.deploy.helm import CHART, VALUE_SETS, merged
 from tests.ports import find_unused_port

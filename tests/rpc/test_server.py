@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import Any
 
 import grpc
 import pytest
@@ -18,8 +19,9 @@ from sojourn.v1 import router_pb2
 from sojourn_server.app import App
 from sojourn_server.config import Config, ServerConfig
 from sojourn_server.errors import StartRefused
-from sojourn_server.rpc.server import LIVENESS
 from sojourn_server.telemetry import Telemetry
+from sojourn_server.upkeep.health import LIVENESS
+from tests.hosts.hosts import wait_until
 from tests.rpc.wire import Stubs, connected, refusal
 
 SERVICES = ("sojourn.v1.RouterService", "sojourn.v1.AdminService")
@@ -141,32 +143,64 @@ def test_what_was_acknowledged_before_the_drain_is_learned_by_its_end(config: Co
     assert versions == [position]
 
 
-def test_calls_beyond_the_limit_in_flight_are_refused_at_once_and_told_when_to_come_back(config: Config, slow: Slow):
-    with App.open(edge(config, max_calls_in_flight=1), Telemetry.disabled()) as app:
-        app.add_handler(slow.handler)
-        with connected(app.address) as stubs, ThreadPoolExecutor(1) as threads:
-            in_flight = threads.submit(slow.call, stubs.channel)
-            assert slow.entered.wait(WAIT_S)
-            found = refusal(lambda: stubs.decide("e"))
-            assert (found.code, found.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
-            assert found.retry_ms
-            slow.let_go.set()
-            in_flight.result(WAIT_S)
-            assert stubs.decide("e").model
+def test_calls_beyond_the_limit_in_flight_are_refused_at_once_and_told_when_to_come_back(config: Config):
+    with App.open(edge(config, max_calls_in_flight=1), Telemetry.disabled()) as app, connected(app.address) as stubs:
+        go_on = threading.Event()
+        in_flight = _silent(stubs.channel, "AdminService/ImportSnapshot", go_on)
+        wait_until(lambda: _is_refused(stubs))
+        found = refusal(lambda: stubs.decide("e"))
+        assert (found.code, found.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+        assert found.retry_ms
+        go_on.set()
+        assert in_flight.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert stubs.decide("e").model
+
+
+def _silent(channel: grpc.Channel, method: str, go_on: threading.Event) -> Any:
+    """A call that is open and sends no message until it may; then it ends without any."""
+    call: Any = channel.stream_unary(f"/sojourn.v1.{method}", request_serializer=None, response_deserializer=None)
+    return call.future(_after(go_on), timeout=WAIT_S)
+
+
+def _after(go_on: threading.Event) -> Iterator[bytes]:
+    assert go_on.wait(WAIT_S)
+    yield from ()
+
+
+def _is_refused(stubs: Stubs) -> bool:
+    try:
+        stubs.decide("before")
+    except grpc.RpcError:
+        return True
+    return False
 
 
 def test_a_caller_who_left_while_waiting_is_not_worked_for(config: Config, slow: Slow):
     with App.open(edge(config, threads=1), Telemetry.disabled()) as app:
         app.add_handler(slow.handler)
         with connected(app.address) as stubs, ThreadPoolExecutor(1) as threads:
+            stubs.decide("left")
             in_flight = threads.submit(slow.call, stubs.channel)
             assert slow.entered.wait(WAIT_S)
+            left = router_pb2.ReportOutcomeRequest(episode_id="left", score=1.0)
             with pytest.raises(grpc.RpcError, match="DEADLINE_EXCEEDED"):
-                stubs.router.Decide(router_pb2.DecideRequest(episode_id="left"), timeout=0.05)
+                stubs.router.ReportOutcome(left, timeout=0.05)
             slow.let_go.set()
             in_flight.result(WAIT_S)
-            assert stubs.decide("stayed").model  # so the one thread has had its chance to work for the other
-            assert app.journal.episode("default", "left") == []
+            assert stubs.end("stayed").state  # so the one thread has had its chance to work for the other
+            assert [r.HasField("decision") for r in app.journal.episode("default", "left")] == [True]
+
+
+def test_a_caller_who_sends_nothing_holds_nobody_up(config: Config):
+    with App.open(edge(config, threads=1), Telemetry.disabled()) as app, connected(app.address) as stubs:
+        go_on = threading.Event()
+        silent = [_silent(stubs.channel, f"RouterService/{name}", go_on) for name in ("Decide", "ReportOutcome") * 4]
+        assert stubs.decide("e").model
+        assert stubs.end("e").state
+        assert not any(call.done() for call in silent)
+        go_on.set()
+        for call in silent:
+            call.cancel()
 
 
 def test_an_address_that_is_taken_refuses_the_start_and_leaves_nothing_running(config: Config):

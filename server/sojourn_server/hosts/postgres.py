@@ -222,6 +222,10 @@ class PostgresJournal:
         newest_first = f"{_READ} AND opens = $3 AND position < $4 ORDER BY position DESC LIMIT $2"
         return self._select(newest_first, after, limit, policy, before)
 
+    def is_quick(self) -> bool:
+        """See Journal.is_quick: a network lies between."""
+        return False
+
     def position(self) -> int:
         """See Journal.position."""
         return int(self.database.run(self._fetch("SELECT position FROM head"))[0]["position"])

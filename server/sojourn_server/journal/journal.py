@@ -110,6 +110,9 @@ class Journal(Protocol):
     ) -> list[journal_pb2.JournalRecord]:
         """First records of episodes, by position ascending; with `before`, the newest ones below it, descending."""
 
+    def is_quick(self) -> bool:
+        """Whether to read, or to append what need not be durable, would wait for nobody now: no network, no sync."""
+
     def position(self) -> int:
         """Position of the newest committed record; 0 while there is none."""
 

@@ -94,6 +94,10 @@ class MemoryJournal:
                 positions = [p for p in reversed(positions) if p < before]
             return [self._at(p) for p in [p for p in positions if p > after][:limit]]
 
+    def is_quick(self) -> bool:
+        """See Journal.is_quick."""
+        return True
+
     def position(self) -> int:
         """See Journal.position."""
         with self._lock:

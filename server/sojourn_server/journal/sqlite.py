@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Collection, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,6 +24,7 @@ from sojourn_server.journal.journal import BODY_CODES, EPISODE_BYTES, Appended, 
 
 Record = journal_pb2.JournalRecord
 MAX_GROUP = 512
+PATIENCE_S = 5.0
 PAST_EPISODE = b"\x7f"  # sorts behind the letters that follow an episode's key
 _INSERT = """
 INSERT OR IGNORE INTO records (body, key, opens, record)
@@ -56,7 +58,7 @@ class SqliteJournal:
         self._reader = connect_for_reading(path) if read_only else connect(path)
         self._reader_lock = threading.Lock()
         if not read_only:
-            self._connection = connect(path)
+            self._connection = _connect_to_write(path)
 
     @classmethod
     def open(cls, directory: Path, *, lock_is_held: bool = False) -> SqliteJournal:
@@ -116,10 +118,10 @@ class SqliteJournal:
             connection.execute("PRAGMA synchronous=FULL")
         alone = len(group) == 1  # a single statement is a transaction by itself
         if not alone:
-            connection.execute("BEGIN IMMEDIATE")
+            self._patiently("BEGIN IMMEDIATE")
         outcomes = []
         for pending in group:
-            done = connection.execute(_INSERT, pending.row)
+            done = self._patiently(_INSERT, pending.row)
             outcomes.append(
                 Appended(done.lastrowid or 0, None) if done.rowcount else _taken(connection, pending.row[1])
             )
@@ -129,20 +131,25 @@ class SqliteJournal:
             connection.execute("PRAGMA synchronous=NORMAL")
         return outcomes
 
+    def _patiently(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Begins a write. SQLite itself would sleep for milliseconds where another process needs microseconds."""
+        give_up_at = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return self._connection.execute(sql, values)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
+                    raise
+            time.sleep(0.00005)
+
     def _undo(self) -> None:
         try:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             self._connection.execute("PRAGMA synchronous=NORMAL")
         except sqlite3.Error:
-            self._reconnect()
-
-    def _reconnect(self) -> None:
-        """Replaces a broken connection; if even that fails, the next group is refused by the broken one."""
-        try:
-            self._connection = connect(self._path)
-        except sqlite3.Error:
-            self._connection.close()
+            with suppress(sqlite3.Error):  # if even that fails, the next group is refused by the broken one
+                self._connection = _connect_to_write(self._path)
 
     def rewrite(self, records: Sequence[Record]) -> None:
         """See Journal.rewrite. The bytes leave the file's free space and the log as well."""
@@ -155,7 +162,7 @@ class SqliteJournal:
                 raise JournalUnavailable(_CLOSED)
             try:
                 with self._connection as connection:
-                    connection.execute("BEGIN IMMEDIATE")
+                    self._patiently("BEGIN IMMEDIATE")
                     connection.executemany(_REWRITE, rows)
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             except sqlite3.Error as error:
@@ -198,6 +205,10 @@ class SqliteJournal:
         )
         return int(count)
 
+    def is_quick(self) -> bool:
+        """See Journal.is_quick: nobody is writing, nor reading, which may take as long."""
+        return not (self._writing.locked() or self._reader_lock.locked())
+
     def position(self) -> int:
         """See Journal.position."""
         newest = self._select("ORDER BY position DESC LIMIT 1", ())
@@ -234,6 +245,12 @@ class SqliteJournal:
             self._reader.close()
         if self._lock_file is not None:
             self._lock_file.close()
+
+
+def _connect_to_write(path: Path) -> sqlite3.Connection:
+    connection = connect(path)
+    connection.execute("PRAGMA busy_timeout=0")  # see _patiently
+    return connection
 
 
 def _names(record: Record) -> tuple[bytes | None, bytes | None, bytes | None, str | None]:

@@ -6,7 +6,7 @@ Every rule lives behind the services, every error is handled around them, in the
 from __future__ import annotations
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from sojourn.v1 import admin_pb2, admin_pb2_grpc, router_pb2, router_pb2_grpc
@@ -15,17 +15,12 @@ from sojourn_server.errors import StartRefused
 from sojourn_server.router import Router
 from sojourn_server.rpc import validation
 from sojourn_server.rpc.edge import Edge, current_call
-from sojourn_server.security.overload import MAX_PENDING, PENDING, REFUSALS_IN_FLIGHT
+from sojourn_server.security.carrier import MAX_PENDING, PENDING, Context
+from sojourn_server.upkeep.health import Health
 from sojourn_server.upkeep.service import AdminService
 
 MAX_MESSAGE_BYTES = 64 * 1024
-Context = grpc.ServicerContext
-LIVENESS = "liveness"
-"""The health service that a drain leaves SERVING: whoever restarts what is dead must not restart what is leaving."""
-_SERVICES = (
-    router_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name,
-    admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name,
-)
+_SERVICES = [s.full_name for f in (router_pb2, admin_pb2) for s in f.DESCRIPTOR.services_by_name.values()]
 
 
 class RouterService(router_pb2_grpc.RouterServiceServicer):
@@ -62,48 +57,51 @@ class RpcServer:
     ) -> None:
         """In the clear without `credentials`. Raises StartRefused if the address cannot be bound."""
         self._config = config
-        self._server = grpc.server(
-            edge.pool,
+        self._carrier = edge.carrier
+        self._carrier.start()
+        try:
+            port = self._carrier.do(self._listen(edge, services, credentials))
+        except RuntimeError as error:
+            self._carrier.close()
+            raise StartRefused(f"server.address: cannot listen on {config.address}: {error}") from error
+        self.address = f"{config.address.rpartition(':')[0]}:{port}"
+
+    async def _listen(
+        self, edge: Edge, services: tuple[RouterService, AdminService], credentials: grpc.ServerCredentials | None
+    ) -> int:
+        self._server = server = grpc.aio.server(
+            self._carrier.pool,
             interceptors=[edge],
-            maximum_concurrent_rpcs=config.max_calls_in_flight + REFUSALS_IN_FLIGHT,
             options=(
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-                ("grpc.so_reuseport", int(config.workers > 1)),
+                ("grpc.so_reuseport", int(self._config.workers > 1)),
                 ("grpc.server.max_pending_requests", PENDING),
                 ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING),
             ),
         )
-        router_pb2_grpc.add_RouterServiceServicer_to_server(services[0], self._server)
-        admin_pb2_grpc.add_AdminServiceServicer_to_server(services[1], self._server)
-        self._health = health.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        if config.reflection:
-            names = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, self._server)
-        try:
-            if credentials is None:
-                port = self._server.add_insecure_port(config.address)
-            else:
-                port = self._server.add_secure_port(config.address, credentials)
-        except RuntimeError as error:
-            raise StartRefused(f"server.address: cannot listen on {config.address}: {error}") from error
-        self.address = f"{config.address.rpartition(':')[0]}:{port}"
+        router_pb2_grpc.add_RouterServiceServicer_to_server(services[0], server)
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(services[1], server)
+        self._health = Health(_SERVICES)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        if self._config.reflection:
+            reflection.enable_server_reflection((*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        if credentials is None:
+            return server.add_insecure_port(self._config.address)
+        return server.add_secure_port(self._config.address, credentials)
 
     def add_handler(self, handler: grpc.GenericRpcHandler) -> None:  # type: ignore[type-arg]  # generic in its stubs only
         """Serves further methods beside Sojourn's own."""
         self._server.add_generic_rpc_handlers((handler,))
 
     def start(self) -> None:
-        """Serves, and says so to health checks."""
-        self._server.start()
-        self._health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
-        self._say(health_pb2.HealthCheckResponse.SERVING)
+        """Serves."""
+        self._carrier.do(self._server.start())
 
     def drain(self) -> None:
         """Says NOT_SERVING, refuses new calls, waits for those in flight up to the configured time."""
-        self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
-        self._server.stop(self._config.drain_ms / 1000).wait()
+        self._carrier.do(self._stop())
+        self._carrier.close()
 
-    def _say(self, status: health_pb2.HealthCheckResponse.ServingStatus.ValueType) -> None:
-        for name in ("", *_SERVICES):
-            self._health.set(name, status)
+    async def _stop(self) -> None:
+        self._health.drain()
+        await self._server.stop(self._config.drain_ms / 1000)

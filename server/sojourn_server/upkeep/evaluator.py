@@ -11,14 +11,13 @@ import subprocess
 import sys
 import threading
 
-import grpc
-
 from sojourn.v1 import admin_pb2
 from sojourn_server.config import JournalConfig
 from sojourn_server.errors import JournalUnavailable, Overloaded
 from sojourn_server.evaluation.request import check
 from sojourn_server.hosts.home import open_for_reading, place_of
 from sojourn_server.journal.journal import Journal
+from sojourn_server.security.carrier import Context
 from sojourn_server.world import read_world
 
 NICENESS = 10
@@ -33,9 +32,7 @@ class Evaluator:
         self._config = config
         self._running = threading.Lock()
 
-    def __call__(
-        self, request: admin_pb2.EvaluatePolicyRequest, context: grpc.ServicerContext
-    ) -> admin_pb2.EvaluatePolicyResponse:
+    def __call__(self, request: admin_pb2.EvaluatePolicyRequest, context: Context) -> admin_pb2.EvaluatePolicyResponse:
         """Raises what `answer` raises, and Overloaded while another evaluation runs."""
         check(request, read_world(self._journal), self._journal)
         if not self._running.acquire(blocking=False):
@@ -48,15 +45,14 @@ class Evaluator:
             self._running.release()
 
     def _in_another_process(
-        self, request: admin_pb2.EvaluatePolicyRequest, context: grpc.ServicerContext
+        self, request: admin_pb2.EvaluatePolicyRequest, context: Context
     ) -> admin_pb2.EvaluatePolicyResponse:
         command = [sys.executable, "-m", "sojourn_server.upkeep.evaluator"]
         place = place_of(self._config).encode()  # not an argument: it may hold a password
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         ) as process:
-            if not context.add_callback(process.kill):  # the caller has left already
-                process.kill()
+            context.add_done_callback(lambda _: process.kill())  # type: ignore[arg-type]  # its stubs want a class
             found, said = process.communicate(place + b"\n" + request.SerializeToString())
         if process.returncode:
             raise JournalUnavailable(f"the evaluation ended early: {said.decode(errors='replace')[-SHOWN:].strip()}")

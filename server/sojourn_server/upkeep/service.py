@@ -9,15 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-import grpc
-
 from sojourn.v1 import admin_pb2 as admin
 from sojourn.v1 import admin_pb2_grpc, types_pb2
 from sojourn_server.rpc.edge import current_call
 from sojourn_server.rpc.validation import Mistakes, check_enum, check_terms
+from sojourn_server.security.carrier import Context
 from sojourn_server.upkeep.administration import Administration
 
-Context = grpc.ServicerContext
 Evaluate = Callable[[admin.EvaluatePolicyRequest, Context], admin.EvaluatePolicyResponse]
 CHUNK_BYTES = 32 * 1024
 MAX_SNAPSHOT_BYTES = 256 * 1024 * 1024
