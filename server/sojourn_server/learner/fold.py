@@ -180,7 +180,8 @@ class Fold:
         lesson = self.state.settings.lesson
         task_type = turns[0].decision.request.context.task_type
         lessons = credit.lessons(
-            records,
+            turns,
+            credit.facts_by_turn(records),
             score,
             expected_turns=statistics.expected_turns(self.counts, task_type, lesson),
             learn_served_in_shadow=lesson.learn_served_in_shadow,
@@ -212,8 +213,8 @@ class Fold:
                 )
             else:
                 self.bandit.learn(text.shared, text.actions, text.served, score=target, turns_to_go=lesson.turns_to_go)
-        for text in texts:
-            self._predict(text)
+        for text in texts:  # a lesson moves the weights of its context and of the model that served
+            self._predict(_Text(text.shared, [text.actions[text.served]], 0))
 
     def _predict(self, text: _Text) -> float:
         """The predicted score of the served candidate, within the range of scores."""
