@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from math import log10
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -149,7 +150,9 @@ def rows_of(sizes: list[int], rounds: int, kept: Path | None) -> dict[str, dict[
             name = f"fresh-{secrets.token_hex(4)}"
             decides = {size: turn_by_turn(app, offered(), name) for size, app in apps.items()}
             measured[unit] = in_turn("rows", decides, rounds, clock)
-        sizes_mb: dict[str, float] = {str(n): round((place / JOURNAL).stat().st_size / 1e6) for n, place in places.items()}
+        sizes_mb: dict[str, float] = {
+            str(n): round((place / JOURNAL).stat().st_size / 1e6) for n, place in places.items()
+        }
         return measured | {"mb": sizes_mb}
 
 
@@ -231,8 +234,11 @@ def plot(rows: dict[str, dict[str, Any]]) -> None:
 
     figure, axes = pyplot.subplots(1, len(rows), figsize=(12, 3), sharey=True, layout="constrained")
     for axis, (name, costs) in zip(axes, rows.items(), strict=True):
-        axis.plot([int(size) for size in costs], list(costs.values()), marker="o")
+        sizes = [int(size) for size in costs]
+        axis.plot(sizes, list(costs.values()), marker="o")
         axis.set_xscale("log")
+        axis.set_xticks(sizes, [str(n) if n < 100 else f"$10^{round(log10(n))}$" for n in sizes])
+        axis.minorticks_off()
         axis.set_ylim(bottom=0)
         axis.set_xlabel(name)
         axis.grid(alpha=0.3)

@@ -1,8 +1,9 @@
-"""The decision itself, in process, beside what one would pick instead: CPU time of one choice among six models.
+"""The decision itself beside what one would pick instead: one choice among six models, in process and over the wire.
 
-All are asked in turn, round after round, with 30 numbers of context where they take any. None of them does what Sojourn
-does for an episode (an exact propensity, the cache's price, a record on disk), so the table says what a choice costs
-and nothing about what it is worth; that is the arena's. LiteLLM comes into an environment of its own, made by uv.
+All are asked in turn, round after round, with 30 numbers of context where they take any. In process it is CPU time;
+over the wire (`gateways.py`) percentiles and choices a second, one request at a time and sixteen. None of them does
+what Sojourn does for an episode (an exact propensity, the cache's price, a record on disk), so the tables say what a
+choice costs and nothing about what it is worth; that is the arena's. LiteLLM gets an environment of its own, by uv.
 """
 
 from __future__ import annotations
@@ -10,23 +11,32 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 from pareto_bandit import BanditRouter, FeatureService
 
+from benchmarks import gateways
 from benchmarks.growth import BLOCK, Decide, in_turn, offered, routing, turn_by_turn
-from benchmarks.latency import FEATURES, where
+from benchmarks.latency import FEATURES, Sample, where
 from sojourn_server.app import App
 from sojourn_server.cli.logs import configure_logs
 from sojourn_server.config import DEFAULTS, Config, JournalConfig, ServerConfig
 from sojourn_server.telemetry import Telemetry
+from tests.pages import table, write_between
 
 RESULT = Path(__file__).parent / "results" / "peers.json"
+PAGE = Path(__file__).parents[1] / "docs" / "capacity.md"
+MARKS = ("<!-- peers: python -m benchmarks.peers -->", "<!-- end of peers -->")
+CONNECTIONS, REQUESTS = (1, 16), 600
 LITELLM = "litellm==1.110.2"
 STRATEGIES = ("simple-shuffle", "latency-based-routing")
 MODELS = [model["name"] for model in DEFAULTS["models"]]
@@ -53,6 +63,7 @@ def main() -> None:
     """Measures, prints, writes the results file."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--wire-rounds", type=int, default=5)
     given = parser.parse_args()
     configure_logs("warning", "json")
     logging.getLogger("pareto_bandit").setLevel(logging.ERROR)
@@ -67,9 +78,61 @@ def main() -> None:
             "ParetoBandit route, a vector of 30": pareto(),
         }
         costs = in_turn("choices", ours, given.rounds) | litellm(given.rounds)
-    result = {"choice_cpu_us": {name: round(cost, 1) for name, cost in costs.items()}} | place
+    wire = over_the_wire(given.wire_rounds)
+    result = {"choice_cpu_us": {n: round(cost, 1) for n, cost in costs.items()}, "over_the_wire": wire} | place
     RESULT.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
+    write_between(PAGE, MARKS, f"{table(in_process_rows(costs))}\n\n{table(wire_rows(wire))}", place)
+
+
+def over_the_wire(rounds: int) -> dict[str, dict[str, dict[str, float]]]:
+    """Medians over rounds, by who was asked and how many connections asked at a time."""
+    os.sched_setaffinity(0, gateways.LOAD_CORES)  # h2load's too, as its child
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
+        directory = Path(folder)
+        url, alone = opened.enter_context(gateways.model(directory))
+        asked = [
+            opened.enter_context(gateways.sojourn()),
+            opened.enter_context(gateways.litellm(directory, url)),
+            opened.enter_context(gateways.portkey(directory, url)),
+            alone,
+        ]
+        samples = {(side.name, c): list[Sample]() for side in asked for c in CONNECTIONS}
+        for round_ in range(-1, rounds):
+            for connections, side in product(CONNECTIONS, asked):
+                sample = side.ask(REQUESTS, connections)
+                if round_ >= 0:
+                    samples[side.name, connections].append(sample)
+    first, last = asked[0].name, alone.name
+    return {
+        side.name: {str(c): summed_up(samples[side.name, c], samples[first, c], samples[last, c]) for c in CONNECTIONS}
+        for side in asked
+    }
+
+
+def summed_up(those: list[Sample], ours: list[Sample], model: list[Sample]) -> dict[str, float]:
+    """Medians of one side; what its calls take beyond the model's own, and ratios to ours, are taken round by round."""
+    rounds = list(zip(those, ours, model, strict=True))
+    return {
+        "p50_ms": round(median(s.p50_us for s in those) / 1e3, 2),
+        "p99_ms": round(median(s.p99_us for s in those) / 1e3, 2),
+        "per_second": round(median(s.qps for s in those)),
+        "p50_over_sojourn": round(median(t.p50_us / o.p50_us for t, o, _ in rounds), 2),
+        "p50_less_the_model_over_sojourn": round(median((t.p50_us - m.p50_us) / o.p50_us for t, o, m in rounds), 2),
+        "per_second_over_sojourn": round(median(t.qps / o.qps for t, o, _ in rounds), 2),
+    }
+
+
+def in_process_rows(costs: Mapping[str, float]) -> list[list[str]]:
+    """The table of the choice in process."""
+    return [["one choice, in process", "CPU µs"], *([name, f"{cost:.0f}"] for name, cost in costs.items())]
+
+
+def wire_rows(wire: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[list[str]]:
+    """The table of the choice over the wire."""
+    head = ["one choice, over the wire", "at a time", "p50 ms", "p99 ms", "a second"]
+    head += ["p50 / Sojourn's", "less the model's own", "a second / Sojourn's"]
+    return [head, *([name, c, *map(str, f.values())] for name, rows in wire.items() for c, f in rows.items())]
 
 
 def pareto() -> Decide:
