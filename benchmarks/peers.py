@@ -20,6 +20,7 @@ from contextlib import ExitStack
 from itertools import product
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 from pareto_bandit import BanditRouter, FeatureService
@@ -36,7 +37,7 @@ from tests.pages import table, write_between
 RESULT = Path(__file__).parent / "results" / "peers.json"
 PAGE = Path(__file__).parents[1] / "docs" / "capacity.md"
 MARKS = ("<!-- peers: python -m benchmarks.peers -->", "<!-- end of peers -->")
-CONNECTIONS, REQUESTS = (1, 16), 600
+CONNECTIONS, REQUESTS = (1, 16), 500
 LITELLM = "litellm==1.110.2"
 STRATEGIES = ("simple-shuffle", "latency-based-routing")
 MODELS = [model["name"] for model in DEFAULTS["models"]]
@@ -58,6 +59,30 @@ for round_ in range(-1, rounds):
 print(json.dumps({s: median(times) for s, times in found.items()}))
 """
 
+SEMANTIC_ROUTER = "semantic-router==1.1.1"
+_SEMANTIC_ROUTER = """
+import json, sys, time
+from statistics import median
+import numpy as np
+from semantic_router import Route
+from semantic_router.encoders import DenseEncoder
+from semantic_router.routers import IndexedRouter
+names, width, block, rounds = json.loads(sys.argv[1])
+class Given(DenseEncoder):
+    name: str = "given"
+    def __call__(self, texts):
+        return [np.random.default_rng(len(text)).normal(size=width).tolist() for text in texts]
+routes = [Route(name=name, utterances=["x" * i, "x" * (i + len(names))]) for i, name in enumerate(names, 1)]
+router, found = IndexedRouter(encoder=Given(), routes=routes), []
+for round_ in range(-1, rounds):
+    started = time.process_time()
+    for _ in range(block):
+        router("xxx")
+    if round_ >= 0:
+        found.append((time.process_time() - started) / block * 1e6)
+print(json.dumps(median(found)))
+"""
+
 
 def main() -> None:
     """Measures, prints, writes the results file."""
@@ -77,7 +102,7 @@ def main() -> None:
             "Sojourn, journal in memory": turn_by_turn(in_memory, offered(), "memory"),
             "ParetoBandit route, a vector of 30": pareto(),
         }
-        costs = in_turn("choices", ours, given.rounds) | litellm(given.rounds)
+        costs = in_turn("choices", ours, given.rounds) | litellm(given.rounds) | semantic_router(given.rounds)
     wire = over_the_wire(given.wire_rounds)
     result = {"choice_cpu_us": {n: round(cost, 1) for n, cost in costs.items()}, "over_the_wire": wire} | place
     RESULT.write_text(json.dumps(result, indent=2) + "\n")
@@ -150,12 +175,22 @@ def pareto() -> Decide:
 
 def litellm(rounds: int) -> dict[str, float]:
     """LiteLLM's router by two of its strategies."""
-    uv = Path(sys.executable).with_name("uv")
-    arguments = json.dumps([MODELS, STRATEGIES, BLOCK, rounds])
-    command = [str(uv), "run", "--quiet", "--no-project", "--with", LITELLM, "python", "-c", _LITELLM, arguments]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    found: dict[str, float] = json.loads(printed.strip().rpartition("\n")[2])
+    found = elsewhere(LITELLM, _LITELLM, [MODELS, STRATEGIES, BLOCK, rounds])
     return {f"LiteLLM router, {name} ({LITELLM})": cost for name, cost in found.items()}
+
+
+def semantic_router(rounds: int) -> dict[str, float]:
+    """semantic-router over vectors that are given, as no encoder comes with it; its loop's thread is counted too."""
+    cost = elsewhere(SEMANTIC_ROUTER, _SEMANTIC_ROUTER, [MODELS, FEATURES, BLOCK, rounds])
+    return {f"semantic-router, a vector of {FEATURES}, without its encoder ({SEMANTIC_ROUTER})": cost}
+
+
+def elsewhere(requirement: str, code: str, arguments: list[Any]) -> Any:
+    """What a program prints that runs with a package in an environment of its own."""
+    uv = Path(sys.executable).with_name("uv")
+    command = [str(uv), "run", "--quiet", "--no-project", "--with", requirement, "python", "-c", code]
+    printed = subprocess.run([*command, json.dumps(arguments)], check=True, capture_output=True, text=True).stdout
+    return json.loads(printed.strip().rpartition("\n")[2])
 
 
 if __name__ == "__main__":
