@@ -229,7 +229,6 @@ def lesson_parts(app: App) -> dict[str, Part]:
         "credit": seen["lessons"][0].again,
         "text": seen["_text"][0].again,
         "prediction": seen["predict"][0].again,
-        "check": seen["predict"][TURNS_PER_EPISODE].again,
         "learning": seen["learn"][0].again,
         "counts": seen["count_episode"][0].again,
     }
@@ -256,9 +255,8 @@ def shares(subject: str, counts: Mapping[str, int]) -> dict[str, int]:
             "records read": counts["reading"] // TURNS_PER_EPISODE,
             "credit": counts["credit"] // TURNS_PER_EPISODE,
             "features as text": counts["text"],
-            "prediction before": counts["prediction"],
-            "learning": counts["learning"],
-            "prediction after, of the model that served": counts["check"],
+            "prediction": counts["prediction"],
+            "learning, and what is predicted then": counts["learning"],
             "counts": counts["counts"] // TURNS_PER_EPISODE,
         }
         rest = "facts, targets, probes"

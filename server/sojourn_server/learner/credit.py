@@ -129,8 +129,7 @@ def lessons(
 ) -> list[Lesson]:
     """The lessons of an ended episode, in turn order, from its decided turns and all its facts; `score` in [0, 1]."""
     learnable = [t for t in turns if is_learnable(t, learn_served_in_shadow=learn_served_in_shadow)]
-    errors = {turn: known.error for turn, known in facts.items() if known.error in _SEVERITY_COST}
-    costs = {turn: error_cost(severity, turn, expected_turns) for turn, severity in errors.items()}
+    costs = {t: error_cost(f.error, t, expected_turns) for t, f in facts.items() if f.error in _SEVERITY_COST}
     end = max([t.turn_index for t in turns] + list(facts), default=-1) + 1
     ends = [*(t.turn_index for t in learnable[1:]), end][: len(learnable)]
     return [
