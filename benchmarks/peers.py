@@ -188,9 +188,9 @@ def semantic_router(rounds: int) -> dict[str, float]:
 def elsewhere(requirement: str, code: str, arguments: list[Any]) -> Any:
     """What a program prints that runs with a package in an environment of its own."""
     uv = Path(sys.executable).with_name("uv")
-    command = [str(uv), "run", "--quiet", "--no-project", "--with", requirement, "python", "-c", code]
+    command = [str(uv), "run", "--quiet", "--no-project", "--python", sys.executable, "--with", requirement]
     one_thread = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # waiting threads spin, which would be counted
-    asked = [*command, json.dumps(arguments)]
+    asked = [*command, "python", "-c", code, json.dumps(arguments)]
     printed = subprocess.run(asked, check=True, capture_output=True, text=True, env=one_thread).stdout
     return json.loads(printed.strip().rpartition("\n")[2])
 
