@@ -3,8 +3,9 @@
 The real router decides in process, over a journal on disk: a request is checked, decided and committed. What is timed
 is the CPU time of the deciding thread, the kernel's part included, so other work on the machine hardly matters. One
 thing grows at a time and all else stays as in `latency.py` (6 candidates, 30 features); the sizes of a row take turns,
-round after round. Old rows of the journal are made up: small records under keys of chance, which is what an index has
-to carry. Open episodes are real ones, as many as there are, and each decision picks one of them.
+round after round. Old rows of the journal are an episode that the service wrote down, appended again and again under
+other names by the service's own appends. Open episodes are real ones, as many as there are, and each decision picks
+one of them. Of rows the time on the wall is given too, which waits for the disk where the journal outgrows memory.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import secrets
-import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from math import log10
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -30,7 +32,6 @@ from sojourn_server.app import App
 from sojourn_server.cli.logs import configure_logs
 from sojourn_server.config import Config, JournalConfig, LearnerConfig, ServerConfig
 from sojourn_server.journal.disk import JOURNAL
-from sojourn_server.journal.journal import BODY_CODES, KEY_BYTES
 from sojourn_server.journal.sqlite import SqliteJournal
 from sojourn_server.router import Call
 from sojourn_server.rpc.validation import check_decide
@@ -42,6 +43,8 @@ CANDIDATES, FEATURES = (2, 8, 32), (10, 30, 60)
 ROWS, EPISODES = (10_000, 100_000, 1_000_000, 10_000_000), (100, 1_000, 10_000, 100_000)
 BLOCK = 400
 """Decisions that are timed together."""
+WRITERS = 16
+"""Threads that fill a journal."""
 Decide = Callable[[int], object]
 
 
@@ -49,18 +52,21 @@ def main() -> None:
     """Measures, prints, writes the results file and the plot."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--most-rows", type=int, default=ROWS[-1], help="10,000,000 rows take 4 GB and some minutes")
+    parser.add_argument("--most-rows", type=int, default=ROWS[-1], help="10,000,000 rows take 25 GB and half an hour")
+    parser.add_argument("--journals", type=Path, help="where they are filled and kept; else a temporary folder")
     given = parser.parse_args()
     configure_logs("warning", "json")
     place = where(" ".join(["python -m benchmarks.growth", *sys.argv[1:]]))
+    by_rows = rows_of([n for n in ROWS if n <= given.most_rows], given.rounds, given.journals)
     rows = {
         "candidates": by_request(CANDIDATES, lambda n: offered(candidates=n), given.rounds),
         "features": by_request(FEATURES, lambda n: offered(features=n), given.rounds),
-        "journal rows": by_rows([n for n in ROWS if n <= given.most_rows], given.rounds),
+        "journal rows": by_rows["cpu_us"],
         "open episodes": by_episodes(EPISODES, given.rounds),
     }
-    RESULT.write_text(json.dumps({"decide_cpu_us": rows} | place, indent=2) + "\n")
-    print(json.dumps(rows, indent=2))
+    result = {"decide_cpu_us": rows, "decide_us_by_journal_rows": by_rows["us"], "journal_mb": by_rows["mb"]} | place
+    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
     plot(rows)
 
 
@@ -109,17 +115,19 @@ def ask(app: App, template: router_pb2.DecideRequest, episode_id: str, turn: int
     app.router.decide(request, Call(turn))
 
 
-def in_turn(name: str, decides: Mapping[Any, Decide], rounds: int) -> dict[str, float]:
-    """Median CPU microseconds of a decision, by size or whatever tells them apart."""
+def in_turn(
+    name: str, decides: Mapping[Any, Decide], rounds: int, clock: Callable[[], float] = time.thread_time
+) -> dict[str, float]:
+    """Median microseconds of a decision, of CPU unless another clock is given, by size or whatever tells them apart."""
     found: dict[Any, list[float]] = {size: [] for size in decides}
     with progress_bar(name) as bar:
         for round_ in range(-1, rounds):
             for size, decide in decides.items():
-                started = time.thread_time()
+                started = clock()
                 for number in range(BLOCK):
                     decide((round_ + 1) * BLOCK + number)
                 if round_ >= 0:
-                    found[size].append((time.thread_time() - started) / BLOCK * 1e6)
+                    found[size].append((clock() - started) / BLOCK * 1e6)
             bar(round_ + 1, rounds)
     return {str(size): round(median(times), 1) for size, times in found.items()}
 
@@ -132,29 +140,61 @@ def by_request(
         return in_turn("requests", {n: turn_by_turn(app, made(n), f"size-{n}") for n in sizes}, rounds)
 
 
-def by_rows(sizes: list[int], rounds: int) -> dict[str, float]:
-    """A service over each of several journals."""
-    with tempfile.TemporaryDirectory() as directory, ExitStack() as opened:
-        decides: dict[int, Decide] = {}
-        for size in sizes:
-            place = Path(directory) / str(size)
-            fill(place, size)
-            decides[size] = turn_by_turn(opened.enter_context(routing(place)), offered(), "fresh")
-        return in_turn("rows", decides, rounds)
+def rows_of(sizes: list[int], rounds: int, kept: Path | None) -> dict[str, dict[str, float]]:
+    """A service over each of several journals: microseconds of CPU and on the wall, and the journals' megabytes."""
+    with ExitStack() as opened:
+        places = filled(kept or Path(opened.enter_context(tempfile.TemporaryDirectory())), sizes)
+        apps = {size: opened.enter_context(routing(place)) for size, place in places.items()}
+        measured = dict[str, dict[str, float]]()
+        for unit, clock in (("cpu_us", time.thread_time), ("us", time.perf_counter)):
+            name = f"fresh-{secrets.token_hex(4)}"
+            decides = {size: turn_by_turn(app, offered(), name) for size, app in apps.items()}
+            measured[unit] = in_turn("rows", decides, rounds, clock)
+        sizes_mb: dict[str, float] = {
+            str(n): round((place / JOURNAL).stat().st_size / 1e6) for n, place in places.items()
+        }
+        return measured | {"mb": sizes_mb}
 
 
-def fill(place: Path, rows: int) -> None:
-    """A journal of so many old records."""
-    SqliteJournal.open(place).close()
-    record = journal_pb2.JournalRecord(policy="old", turn=journal_pb2.TurnRecord()).SerializeToString()
-    insert = "INSERT INTO records (body, key, record) VALUES (?, ?, ?)"
-    with closing(sqlite3.connect(place / JOURNAL)) as connection, progress_bar(f"{rows:,} rows") as bar:
-        for start in range(0, rows, 100_000):
-            count = min(100_000, rows - start)
-            some = ((BODY_CODES["turn"], secrets.token_bytes(KEY_BYTES), record) for _ in range(count))
-            with connection:
-                connection.executemany(insert, some)
-            bar(start + count, rows)
+def filled(directory: Path, sizes: list[int]) -> dict[int, Path]:
+    """Journals of so many records: one grows by the service's own appends, and is copied at each size but the last."""
+    played, growing = episode_records(), directory / "growing"
+    places = {size: directory / str(size) for size in sizes[:-1]} | {sizes[-1]: growing}
+    with closing(SqliteJournal.open(growing)) as journal:
+        for size, place in places.items():
+            append_old(journal, played, size)
+            if place != growing and not place.exists():
+                place.mkdir()
+                journal.copy_to(place / JOURNAL)
+    return places
+
+
+def episode_records() -> list[journal_pb2.JournalRecord]:
+    """What the service wrote down of one episode: 25 decisions and an outcome."""
+    with tempfile.TemporaryDirectory() as directory, routing(Path(directory)) as app:
+        for turn in range(TURNS_PER_EPISODE):
+            ask(app, offered(), "old", turn)
+        app.router.report_outcome(router_pb2.ReportOutcomeRequest(episode_id="old", score=1.0), Call(TURNS_PER_EPISODE))
+        return app.journal.episode("default", "old")
+
+
+def append_old(journal: SqliteJournal, played: list[journal_pb2.JournalRecord], rows: int) -> None:
+    """Appends the episode again and again, under other names, until the journal has so many rows.
+
+    The policy is one that is not configured, so nobody folds these. Several threads, so that commits come in groups.
+    """
+
+    def append_episode(name: str) -> None:
+        for record in played:
+            old = journal_pb2.JournalRecord.FromString(record.SerializeToString())
+            old.policy, old.episode_id = "old", name
+            journal.append(old)
+
+    with ThreadPoolExecutor(WRITERS) as writers, progress_bar(f"{rows:,} rows") as bar:
+        while (start := journal.position()) < rows:
+            names = [secrets.token_hex(8) for _ in range(min(-(-(rows - start) // len(played)), 400))]
+            list(writers.map(append_episode, names))
+            bar(min(start, rows), rows)
 
 
 def by_episodes(sizes: tuple[int, ...], rounds: int) -> dict[str, float]:
@@ -194,8 +234,11 @@ def plot(rows: dict[str, dict[str, Any]]) -> None:
 
     figure, axes = pyplot.subplots(1, len(rows), figsize=(12, 3), sharey=True, layout="constrained")
     for axis, (name, costs) in zip(axes, rows.items(), strict=True):
-        axis.plot([int(size) for size in costs], list(costs.values()), marker="o")
+        sizes = [int(size) for size in costs]
+        axis.plot(sizes, list(costs.values()), marker="o")
         axis.set_xscale("log")
+        axis.set_xticks(sizes, [str(n) if n < 100 else f"$10^{round(log10(n))}$" for n in sizes])
+        axis.minorticks_off()
         axis.set_ylim(bottom=0)
         axis.set_xlabel(name)
         axis.grid(alpha=0.3)

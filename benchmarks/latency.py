@@ -157,12 +157,17 @@ def server(
 
 def load(address: str, path: str, payload: bytes, *, requests: int, concurrency: int, connections: int = 1) -> Sample:
     """One h2load run of unary gRPC calls; `concurrency` is by connection."""
+    command = ["-c", str(connections), "-m", str(concurrency)]
+    command += ["-H", "content-type: application/grpc", "-H", "te: trailers", f"http://{address}{path}"]
+    return run_h2load(command, b"\0" + len(payload).to_bytes(4, "big") + payload, requests)
+
+
+def run_h2load(arguments: list[str], body: bytes, requests: int) -> Sample:
+    """One run; raises RuntimeError if a request was not answered with 200."""
     with tempfile.TemporaryDirectory() as directory:
-        body, log = Path(directory, "body"), Path(directory, "log")
-        body.write_bytes(b"\0" + len(payload).to_bytes(4, "big") + payload)
-        command = ["h2load", "-n", str(requests), "-c", str(connections), "-m", str(concurrency), "-t", "1"]
-        command += ["-H", "content-type: application/grpc", "-H", "te: trailers"]
-        command += ["-d", str(body), f"--log-file={log}", f"http://{address}{path}"]
+        sent, log = Path(directory, "body"), Path(directory, "log")
+        sent.write_bytes(body)
+        command = ["h2load", "-n", str(requests), "-t", "1", "-d", str(sent), f"--log-file={log}", *arguments]
         subprocess.run(command, check=True, capture_output=True)
         rows = [line.split() for line in log.read_text().splitlines()]
     starts, times = [int(r[0]) for r in rows], [int(r[2]) for r in rows]

@@ -16,6 +16,7 @@ from sojourn_server.learner.credit import (
     PlayedTurn,
     error_cost,
     error_weight,
+    facts_by_turn,
     is_learnable,
     lessons,
     played_turns,
@@ -58,7 +59,8 @@ def ended(**last_turn: Any) -> Record:
 
 def lessons_of(records: Sequence[Record], score: float, *, shadow: bool = False) -> list[Lesson]:
     """At ten expected turns."""
-    return lessons(records, score, expected_turns=10.0, learn_served_in_shadow=shadow)
+    turns, facts = played_turns(records), facts_by_turn(records)
+    return lessons(turns, facts, score, expected_turns=10.0, learn_served_in_shadow=shadow)
 
 
 def only(records: Sequence[Record]) -> PlayedTurn:

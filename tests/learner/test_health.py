@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from math import isfinite
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from sojourn.v1 import journal_pb2
+from sojourn.v1 import journal_pb2, router_pb2
 from sojourn.v1 import types_pb2 as pb
 from sojourn_server.config import PriorSettings
 from sojourn_server.errors import JournalUnavailable, StartRefused
 from sojourn_server.journal.journal import LESSON_BODIES, Appended, Journal
 from sojourn_server.journal.memory import MemoryJournal
-from sojourn_server.learner.fold import Fold
+from sojourn_server.learner.fold import Fold, Join
 from tests.learner.workshop import POLICY, Workshop, configured, lesson, predictions, replayed, same
 
 Open = Callable[..., Workshop]
@@ -213,21 +214,38 @@ def test_a_learner_that_folds_anew_stops_when_told_and_the_next_start_does_it_ag
     """A journal of millions would hold a shutdown up for minutes."""
     workshop.play_many(6)
     before = workshop.settle()
-    monkeypatch.setattr("sojourn_server.learner.learner._STEP", 1)
-    real, folded = Fold.catch_up, list[int]()
+    real, folded = Fold.take, list[int]()
 
-    def slowly(fold: Fold, journal: Journal, until: int) -> None:
-        folded.append(until)
+    def slowly(fold: Fold, record: journal_pb2.JournalRecord, journal: Journal) -> Join:
+        folded.append(record.position)
         if len(folded) == 3:
             workshop.learner._stopping = True
-        real(fold, journal, until)
+        return real(fold, record, journal)
 
-    monkeypatch.setattr(Fold, "catch_up", slowly)
+    monkeypatch.setattr(Fold, "take", slowly)
     workshop.admin.roll_back("default", 0, workshop.call())
     workshop.wait_for(lambda: len(folded) == 3)
     workshop.close()
     assert len(folded) == 3
     assert workshop.audience.published_versions[-1] is before
-    monkeypatch.setattr(Fold, "catch_up", real)
+    monkeypatch.setattr(Fold, "take", real)
     workshop.open()
     assert workshop.settle().statistics.episodes == 0
+
+
+def test_a_start_reads_the_ends_of_other_policies_episodes_once(open_workshop: Open, monkeypatch: pytest.MonkeyPatch):
+    """It read them again for each 10,000 rows, so that ten million rows of others held a start up for an hour."""
+    journal, rows, read = MemoryJournal(), 40_000, list[int]()
+    for number in range(rows):
+        outcome = journal_pb2.OutcomeRecord(request=router_pb2.ReportOutcomeRequest(score=1.0))
+        journal.append(journal_pb2.JournalRecord(policy="other", episode_id=str(number), outcome=outcome))
+    real = MemoryJournal.read
+
+    def noted(journal: MemoryJournal, after: int, **limits: Any) -> list[journal_pb2.JournalRecord]:
+        found = real(journal, after, **limits)
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr(MemoryJournal, "read", noted)
+    open_workshop(configured(), journal=journal)
+    assert rows <= sum(read) < 1.5 * rows

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sojourn.v1 import journal_pb2, router_pb2, snapshot_pb2
 from sojourn.v1 import types_pb2 as pb
 from sojourn_server.config import LessonSettings
-from sojourn_server.learner.credit import PlayedTurn, lessons, played_turns
+from sojourn_server.learner.credit import PlayedTurn, facts_by_turn, lessons, played_turns
 from sojourn_server.learner.statistics import add, count_episode, expected_turns
 
 SETTINGS = LessonSettings(evidence_half_life_episodes=10.0, median_episodes=5)
@@ -35,7 +35,7 @@ def count(
     statistics: snapshot_pb2.Statistics, records: list[journal_pb2.JournalRecord], score: float = 1.0
 ) -> list[PlayedTurn]:
     turns = played_turns(records)
-    taught = lessons(records, score, expected_turns=10.0, learn_served_in_shadow=False)
+    taught = lessons(turns, facts_by_turn(records), score, expected_turns=10.0, learn_served_in_shadow=False)
     count_episode(statistics, turns, taught, score=score, lesson=SETTINGS)
     return turns
 

@@ -108,7 +108,7 @@ def test_level_only_learning_moves_the_level_and_keeps_all_advantages():
     bandit = taught(fresh())
     before, _ = bandit.predict(shared("code"), ACTIONS)
     for _ in range(100):
-        bandit.learn_level(shared("code"), ACTIONS[1], score=0.4, turns_to_go=60)
+        bandit.learn_level(shared("code"), ACTIONS, 1, score=0.4, turns_to_go=60)
     after, turns_after = bandit.predict(shared("code"), ACTIONS)
     assert after[1] == pytest.approx(0.4, abs=0.03)
     assert turns_after == pytest.approx(60, abs=2)

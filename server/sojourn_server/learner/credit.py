@@ -17,6 +17,8 @@ _SEVERITY_COST = {types_pb2.SEVERITY_LOW: 0.2, types_pb2.SEVERITY_MEDIUM: 0.8, t
 _EARLY, _LATE = 0.3, 0.7
 _EARLY_WEIGHT = 0.3
 _LEAST_COST = 0.2
+Facts = Mapping[int, types_pb2.TurnFacts]
+"""What is known of an episode's turns, by turn index."""
 
 
 class PlayedTurn(NamedTuple):
@@ -123,12 +125,11 @@ def is_learnable(turn: PlayedTurn, *, learn_served_in_shadow: bool) -> bool:
 
 
 def lessons(
-    records: Sequence[journal_pb2.JournalRecord], score: float, *, expected_turns: float, learn_served_in_shadow: bool
+    turns: Sequence[PlayedTurn], facts: Facts, score: float, *, expected_turns: float, learn_served_in_shadow: bool
 ) -> list[Lesson]:
-    """The lessons of an ended episode, in turn order, from its records in journal order; `score` in [0, 1]."""
-    turns, facts = played_turns(records), facts_by_turn(records)
+    """The lessons of an ended episode, in turn order, from its decided turns and all its facts; `score` in [0, 1]."""
     learnable = [t for t in turns if is_learnable(t, learn_served_in_shadow=learn_served_in_shadow)]
-    costs = {turn: error_cost(known.error, turn, expected_turns) for turn, known in facts.items()}
+    costs = {t: error_cost(f.error, t, expected_turns) for t, f in facts.items() if f.error in _SEVERITY_COST}
     end = max([t.turn_index for t in turns] + list(facts), default=-1) + 1
     ends = [*(t.turn_index for t in learnable[1:]), end][: len(learnable)]
     return [

@@ -179,14 +179,13 @@ class Fold:
             return self._joined("no_decisions")._replace(score=score)
         lesson = self.state.settings.lesson
         task_type = turns[0].decision.request.context.task_type
-        lessons = credit.lessons(
-            records,
-            score,
-            expected_turns=statistics.expected_turns(self.counts, task_type, lesson),
-            learn_served_in_shadow=lesson.learn_served_in_shadow,
-        )
+        facts, shadow = credit.facts_by_turn(records), lesson.learn_served_in_shadow
+        expected = statistics.expected_turns(self.counts, task_type, lesson)
+        lessons = credit.lessons(turns, facts, score, expected_turns=expected, learn_served_in_shadow=shadow)
         self._teach(lessons)
-        self._count_unreported(turns)
+        unreported = sum(turn.facts is None for turn in turns)
+        if unreported:
+            self.counts.joins["turns_unreported"] += unreported
         statistics.count_episode(self.counts, turns, lessons, score=score, lesson=lesson)
         if not all(map(isfinite, probe(self.bandit, self.counts))):
             raise BadLesson(self.position, NOT_FINITE)
@@ -206,14 +205,10 @@ class Fold:
             if not isfinite(target):  # Vowpal Wabbit would read it as a cost of 0
                 raise BadLesson(self.position, "its credit is not a finite number")
             statistics.add(self.counts.progressive_loss, (predictions[i] - target) ** 2)
-            if lesson.level_only:
-                self.bandit.learn_level(
-                    text.shared, text.actions[text.served], score=target, turns_to_go=lesson.turns_to_go
-                )
-            else:
-                self.bandit.learn(text.shared, text.actions, text.served, score=target, turns_to_go=lesson.turns_to_go)
-        for text in texts:
-            self._predict(text)
+            learn = self.bandit.learn_level if lesson.level_only else self.bandit.learn
+            costs = learn(text.shared, text.actions, text.served, score=target, turns_to_go=lesson.turns_to_go)
+            if not all(map(isfinite, costs)):
+                raise BadLesson(self.position, NOT_FINITE)
 
     def _predict(self, text: _Text) -> float:
         """The predicted score of the served candidate, within the range of scores."""
@@ -221,11 +216,6 @@ class Fold:
         if not all(map(isfinite, (*scores, turns))):
             raise BadLesson(self.position, NOT_FINITE)
         return min(max(scores[text.served], SCORE_LOW), SCORE_HIGH)
-
-    def _count_unreported(self, turns: Sequence[PlayedTurn]) -> None:
-        unreported = sum(turn.facts is None for turn in turns)
-        if unreported:
-            self.counts.joins["turns_unreported"] += unreported
 
 
 def ends(

@@ -19,12 +19,11 @@ from sojourn.v1 import journal_pb2
 from sojourn_server.config import LearnerConfig
 from sojourn_server.errors import BrokenSnapshot, JournalUnavailable, StartRefused
 from sojourn_server.journal.journal import LESSON_BODIES, Journal, terminal_key
-from sojourn_server.learner.fold import TERMINAL_BODIES, BadLesson, Fold, Join
+from sojourn_server.learner.fold import TERMINAL_BODIES, BadLesson, Fold, Join, ends
 from sojourn_server.learner.snapshot import Published, Snapshots
 from sojourn_server.world import World, after, read_world
 
 log = structlog.get_logger(__name__)
-_STEP = 10_000
 
 
 class _Interrupted(Exception):
@@ -198,10 +197,10 @@ class Learner:
         journal = self._place.journal
         restored = self._newest_sound(policy, until) or Fold.begin(policy, self._world, journal, until=until)
         try:
-            for step in (*range(restored.position, until, _STEP), until):
+            for record in ends(journal, policy, after=restored.position, until=until):
                 if self._stopping:
                     raise _Interrupted
-                restored.catch_up(journal, step)
+                restored.take(record, journal)
         except BadLesson as error:
             self._exclude(policy, error)
             return None

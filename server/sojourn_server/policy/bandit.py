@@ -22,6 +22,7 @@ from pathlib import Path
 
 import pylibvw
 import vowpalwabbit
+from vowpalwabbit import Workspace
 
 from sojourn.v1 import router_pb2
 from sojourn_server.policy.registry import Model
@@ -136,7 +137,7 @@ def _score_of_cost(cost: float) -> float:
 class Bandit:
     """Predicts and learns; owns its two workspaces, which nobody else may touch."""
 
-    def __init__(self, score: vowpalwabbit.Workspace, turns: vowpalwabbit.Workspace, *, turns_cap: int) -> None:
+    def __init__(self, score: Workspace, turns: Workspace, *, turns_cap: int) -> None:
         """`turns_cap` (turns, >= 2) is the length that counts as a cost of 1 in the regression of turns to go."""
         self._score = score
         self._turns = turns
@@ -146,7 +147,7 @@ class Bandit:
     def fresh(cls, *, options: str, weight_bits: int, turns_cap: int) -> Bandit:
         """An untaught bandit. `options` picks the learner, such as "--coin"; "" is VW's default gradient descent."""
         arguments = f"--cb_adf --cb_type mtr -q tm -b {weight_bits} {_SMALL_POOL} {options}"
-        score, turns = (vowpalwabbit.Workspace(arguments, enable_logging=False) for _ in range(2))
+        score, turns = (Workspace(arguments, enable_logging=False) for _ in range(2))
         return cls(score, turns, turns_cap=turns_cap)
 
     @classmethod
@@ -167,21 +168,25 @@ class Bandit:
         (turns,) = _costs(self._turns, shared, [LEVEL_ACTION_LINE])
         return scores, max(turns * self._turns_cap, 1.0)
 
-    def learn(self, shared: str, actions: Sequence[str], chosen: int, *, score: float, turns_to_go: float) -> None:
-        """One lesson: `actions[chosen]` led to `score` (in [-1, 1]) with `turns_to_go` turns (>= 0) left."""
-        _learn(self._score, shared, actions, chosen, cost=_cost_of_score(score))
-        _learn(self._turns, shared, [LEVEL_ACTION_LINE], 0, cost=min(turns_to_go / self._turns_cap, 1.0))
+    def learn(
+        self, shared: str, actions: Sequence[str], chosen: int, *, score: float, turns_to_go: float
+    ) -> list[float]:
+        """One lesson: `actions[chosen]` led to `score` in [-1, 1] with `turns_to_go` >= 0; the costs predicted then."""
+        costs = _learn(self._score, shared, actions, chosen, cost=_cost_of_score(score))
+        return costs + _learn(self._turns, shared, [LEVEL_ACTION_LINE], 0, cost=min(turns_to_go / self._turns_cap, 1.0))
 
-    def learn_level(self, shared: str, action: str, *, score: float, turns_to_go: float) -> None:
-        """Moves what the context alone predicts so that `action` is predicted at the given values.
+    def learn_level(
+        self, shared: str, actions: Sequence[str], chosen: int, *, score: float, turns_to_go: float
+    ) -> list[float]:
+        """Moves what the context alone predicts so that `actions[chosen]` is predicted at the given values.
 
         Used where only one candidate was ever tried: the advantages between candidates stay as they were.
         """
-        (level, value), _ = self.predict(shared, [LEVEL_ACTION_LINE, action])
-        self.learn(shared, [LEVEL_ACTION_LINE], 0, score=score - (value - level), turns_to_go=turns_to_go)
+        (level, value), _ = self.predict(shared, [LEVEL_ACTION_LINE, actions[chosen]])
+        return self.learn(shared, [LEVEL_ACTION_LINE], 0, score=score - (value - level), turns_to_go=turns_to_go)
 
 
-def _costs(workspace: vowpalwabbit.Workspace, shared: str, actions: Sequence[str]) -> list[float]:
+def _costs(workspace: Workspace, shared: str, actions: Sequence[str]) -> list[float]:
     """Predicted costs of the candidates, in their order."""
     examples = workspace._parse("\n".join([shared, *actions]))
     try:
@@ -192,17 +197,21 @@ def _costs(workspace: vowpalwabbit.Workspace, shared: str, actions: Sequence[str
         _raw._finish_example_multi_ex(workspace, examples)  # an example that is not finished leaks 220 KiB
 
 
-def _learn(workspace: vowpalwabbit.Workspace, shared: str, actions: Sequence[str], chosen: int, *, cost: float) -> None:
+def _learn(workspace: Workspace, shared: str, actions: Sequence[str], chosen: int, *, cost: float) -> list[float]:
+    """The costs predicted after the lesson, from the same examples: parsing is half of the work."""
     lines = [shared, *actions]
     lines[chosen + 1] = f"0:{cost:.9g}:1 {lines[chosen + 1]}"
     examples = workspace._parse("\n".join(lines))
     try:
         _raw.learn_multi(workspace, examples)
+        _raw.predict_multi(workspace, examples)
+        costs: list[float] = examples[0].get_action_scores()
+        return costs
     finally:
         _raw._finish_example_multi_ex(workspace, examples)
 
 
-def _dump(workspace: vowpalwabbit.Workspace) -> bytes:
+def _dump(workspace: Workspace) -> bytes:
     """VW saves to a path only."""
     with tempfile.TemporaryDirectory(prefix="sojourn-") as directory:
         path = Path(directory, "regressor")
@@ -210,8 +219,8 @@ def _dump(workspace: vowpalwabbit.Workspace) -> bytes:
         return path.read_bytes()
 
 
-def _load(data: bytes, options: str) -> vowpalwabbit.Workspace:
+def _load(data: bytes, options: str) -> Workspace:
     with tempfile.TemporaryDirectory(prefix="sojourn-") as directory:
         path = Path(directory, "regressor")
         path.write_bytes(data)
-        return vowpalwabbit.Workspace(f"-i {path} {_SMALL_POOL} {options}", enable_logging=False)
+        return Workspace(f"-i {path} {_SMALL_POOL} {options}", enable_logging=False)
