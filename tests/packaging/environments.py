@@ -98,9 +98,9 @@ def make(folder: Path, python: Path | str, requirement: str) -> Environment:
 
 
 @contextmanager
-def router(environment: Environment, **variables: str) -> Iterator[str]:
+def router(environment: Environment, address: str = "127.0.0.1:0", **variables: str) -> Iterator[str]:
     """A router of an environment, with its journal in `data` there: its address. Raises TrialFailed."""
-    command: list[str | Path] = [environment.folder / "bin" / "sojourn", "serve", "--address", "127.0.0.1:0"]
+    command: list[str | Path] = [environment.folder / "bin" / "sojourn", "serve", "--address", address]
     settings = clean(SOJOURN_JOURNAL__DIRECTORY="data", SOJOURN_LOG__FORMAT="json", **variables)
     process = subprocess.Popen(command, cwd=environment.folder, env=settings, stderr=subprocess.PIPE, text=True)
     try:
