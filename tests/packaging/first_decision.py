@@ -12,12 +12,15 @@ import argparse
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from benchmarks.latency import where
 from tests.habits.sources import REPOSITORY
@@ -29,34 +32,36 @@ RESULT = REPOSITORY / "benchmarks" / "results" / "first_decision.json"
 PAGE = REPOSITORY / "docs" / "clients.md"
 COMMAND = "python -m tests.packaging.first_decision"
 MARKS = (f"<!-- first decision: {COMMAND} -->", "<!-- end of first decision -->")
-ADDRESS = ("127.0.0.1", 50051)  # as the READMEs have it
+ADDRESS = "127.0.0.1:50051"  # as the READMEs have it
 REASON = "FIRST_TURN"
 WITHIN_S = 1_500.0
+MOST_TRIES = 10
 Seconds = dict[str, float]
 BEFORE = """
-From `git clone` to the first decision, in seconds: a fresh clone and home, the router installed from the clone and started, the client built, all as the READMEs
-say and downloads included; compilers and package managers were there. Then again with the caches that this left.
+From `git clone` to the first decision, in seconds: a fresh clone and home, the router installed from the clone and
+started, the client built, all as the READMEs say and downloads included; compilers and package managers were there.
+Then again with the caches that this left. The time is the machine's and the network's as much as the client's.
 """
 
 
 def main() -> None:
-    """Measures the languages asked for; a run of all of them writes the results."""
+    """Measures the languages asked for; one that is not asked for keeps what its last run came to."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     parser.add_argument("names", nargs="*", metavar="LANGUAGE", help=f"of {', '.join(LANGUAGES)}; all unless given")
     names = parser.parse_args().names or list(LANGUAGES)
-    taken: dict[str, dict[str, Seconds]] = {}
+    known = json.loads(RESULT.read_text("utf-8")) if RESULT.exists() else {}
     failed = False
     for name in names:
+        place = where(COMMAND)
         try:
-            taken[name] = measure(name)
-            print(f"{name}: {taken[name]}", flush=True)
+            known[name] = measure(name) | place
         except TrialFailed as error:
             failed = True
             print(f"{name}: FAILED: {error}", flush=True)
-    if not failed and names == list(LANGUAGES):
-        place = where(COMMAND)
-        RESULT.write_text(json.dumps({"seconds": taken} | place, indent=2) + "\n", "utf-8")
-        write_between(PAGE, MARKS, f"{BEFORE}\n{table(rows(taken))}", place)
+            continue
+        print(f"{name}: {known[name]}", flush=True)
+        RESULT.write_text(json.dumps(known, indent=2) + "\n", "utf-8")
+        write_between(PAGE, MARKS, f"{BEFORE}\n{table(rows(known))}", place)
     sys.exit(failed)
 
 
@@ -78,20 +83,28 @@ def walk(name: str, folder: Path, home: Path) -> Seconds:
     _do("git", "clone", "--quiet", str(REPOSITORY), "clone", folder=folder, variables=variables)
     cloned = time.monotonic()
     _do(f"{sys.base_prefix}/bin/python3", "-m", "venv", "venv", folder=folder, variables=variables)
-    _do("venv/bin/pip", "install", "--quiet", "clone[server]", folder=folder, variables=variables)
+    _do("venv/bin/pip", "install", "--quiet", "./clone[server]", folder=folder, variables=variables)
     _check_port()
-    with router(Environment(folder / "venv"), ":".join(map(str, ADDRESS))):
+    environment, tries, said = Environment(folder / "venv"), 0, ""
+    *builds, decision = commands(name, folder)
+    with router(environment, ADDRESS):
         served = time.monotonic()
-        *builds, decision = commands(name, folder)
         for build in builds:
             _do("bash", "-c", build, folder=folder / "clone" / "clients" / name, variables=variables)
-        built = time.monotonic()
-        said = _do("bash", "-c", decision, folder=folder / "clone" / "clients" / name, variables=variables)
-        decided = time.monotonic()
-    if REASON not in said:
-        raise TrialFailed(f"the router did not decide: {said}")
-    steps = {"clone": cloned - began, "router": served - cloned, "build": built - served, "decision": decided - built}
-    return {step: round(seconds, 1) for step, seconds in (steps | {"all": decided - began}).items()}
+    built = time.monotonic()
+    while REASON not in said:  # on a busy machine the deadline may pass, and the table decides; then all is tried anew
+        if tries == MOST_TRIES:
+            raise TrialFailed(f"the router did not decide: {said}")
+        tries += 1
+        shutil.rmtree(environment.folder / "data")
+        with router(environment, ADDRESS):
+            asked = time.monotonic()
+            said = _do("bash", "-c", decision, folder=folder / "clone" / "clients" / name, variables=variables)
+            decided = time.monotonic()
+    steps = {"clone": cloned - began, "router": served - cloned, "build": built - served, "decision": decided - asked}
+    return {step: round(seconds, 1) for step, seconds in (steps | {"all": sum(steps.values())}).items()} | {
+        "tries": tries
+    }
 
 
 def commands(name: str, folder: Path) -> list[str]:
@@ -106,24 +119,18 @@ def commands(name: str, folder: Path) -> list[str]:
     return re.findall(r"^\$ (.+)$", block, re.MULTILINE)
 
 
-def rows(taken: dict[str, dict[str, Seconds]]) -> list[list[str]]:
+def rows(known: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
     """A row a language."""
-    head = [
-        "language",
-        "all, caches empty",
-        "router installed and started",
-        "client built",
-        "decision",
-        "all, caches filled",
+    body = [
+        ["language", "all, caches empty", "of these the router", "the client's build", "all, caches filled", "seen on"]
     ]
-    body = []
-    for name, by_caches in taken.items():
-        cold, warm = by_caches["cold"], by_caches["warm"]
-        shown = (cold["all"], cold["router"], cold["build"], cold["decision"], warm["all"])
-        body.append(
-            [LANGUAGES[name].title, *(f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.1f}" for seconds in shown)]
-        )
-    return [head, *body]
+    for name, language in LANGUAGES.items():
+        if (taken := known.get(name)) is None:
+            body.append([language.title, "not measured yet", *[""] * 4])
+            continue
+        shown = (taken["cold"]["all"], taken["cold"]["router"], taken["cold"]["build"], taken["warm"]["all"])
+        body.append([language.title, *(f"{seconds:.0f}" for seconds in shown), f"{taken['date']}, {taken['commit']}"])
+    return body
 
 
 def _variables(home: Path) -> dict[str, str]:

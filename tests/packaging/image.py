@@ -97,7 +97,7 @@ def stand_in(base: str, root: Path) -> str:
     return (
         f"The base was not `{base}` of a registry but a stand-in of its name: Debian {suite} by mmdebstrap with pip, "
         f"this machine's certificate authorities, and Debian's own Python {found} in `/usr/bin`; the real one has "
-        "python.org's in `/usr/local/bin`. Neither an engine nor its HEALTHCHECK timer took part: the command was run by hand."
+        "python.org's in `/usr/local/bin`. No engine and no HEALTHCHECK timer took part: the command was run by hand."
     )
 
 
