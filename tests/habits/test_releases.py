@@ -66,6 +66,12 @@ def test_the_image_is_built_by_the_uv_that_set_up_the_checkout():
     assert f"uv=={version}\n" in text_of("Dockerfile")
 
 
+def test_the_image_leaves_out_what_a_checkout_installs_for_tests_and_benchmarks():
+    syncs = re.findall(r"uv sync (.+)", text_of("Dockerfile"))
+    assert len(syncs) == 2
+    assert all("--no-default-groups" in sync for sync in syncs)
+
+
 def test_the_changelog_tells_of_this_version():
     (newest, *_) = re.findall(r"^## \[(\d+\.\d+\.\d+)\]", text_of("CHANGELOG.md"), flags=re.MULTILINE)
     assert newest == PROJECT["version"]

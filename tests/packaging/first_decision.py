@@ -102,9 +102,8 @@ def walk(name: str, folder: Path, home: Path) -> Seconds:
             said = _do("bash", "-c", decision, folder=folder / "clone" / "clients" / name, variables=variables)
             decided = time.monotonic()
     steps = {"clone": cloned - began, "router": served - cloned, "build": built - served, "decision": decided - asked}
-    return {step: round(seconds, 1) for step, seconds in (steps | {"all": sum(steps.values())}).items()} | {
-        "tries": tries
-    }
+    steps["all"] = sum(steps.values())
+    return {step: round(seconds, 1) for step, seconds in steps.items()} | {"tries": tries}
 
 
 def commands(name: str, folder: Path) -> list[str]:
@@ -121,9 +120,15 @@ def commands(name: str, folder: Path) -> list[str]:
 
 def rows(known: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
     """A row a language."""
-    body = [
-        ["language", "all, caches empty", "of these the router", "the client's build", "all, caches filled", "seen on"]
+    head = [
+        "language",
+        "all, caches empty",
+        "of these the router",
+        "the client's build",
+        "all, caches filled",
+        "seen on",
     ]
+    body = [head]
     for name, language in LANGUAGES.items():
         if (taken := known.get(name)) is None:
             body.append([language.title, "not measured yet", *[""] * 4])
