@@ -156,14 +156,13 @@ def _do(*command: str, folder: Path, variables: dict[str, str]) -> str:
 
 
 def _check_port() -> None:
+    host, _, port = ADDRESS.partition(":")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(ADDRESS)
+            probe.bind((host, int(port)))
         except OSError as error:
-            raise TrialFailed(
-                f"something listens on {ADDRESS[1]} already, where the READMEs have the router"
-            ) from error
+            raise TrialFailed(f"something listens on {ADDRESS}, where the READMEs have the router") from error
 
 
 if __name__ == "__main__":

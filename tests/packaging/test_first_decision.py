@@ -1,4 +1,4 @@
-"""The commands that are timed are those that the READMEs show; `python -m tests.packaging.first_decision` times them."""
+"""What is timed are the commands that the READMEs show; `python -m tests.packaging.first_decision` times them."""
 
 from __future__ import annotations
 
