@@ -100,5 +100,7 @@ verify: setup ## Check what is too slow for every change: all languages, stacks,
 
 image: ## Build the container image with docker, podman or buildah, whichever is there
 	@for engine in docker podman buildah; do \
-	  if command -v "$$engine" >/dev/null; then exec "$$engine" build --tag sojourn:$(VERSION) .; fi; \
+	  if command -v "$$engine" >/dev/null; then \
+	    [ "$$engine" = docker ] || format='--format=docker'; \
+	    exec "$$engine" build $${format-} --tag sojourn:$(VERSION) .; fi; \
 	done; echo 'None of docker, podman, buildah is installed' >&2; exit 1

@@ -52,6 +52,11 @@ CHECKS = {
     "cluster": Check(
         "three hosts, an Envoy and PostgreSQL, each fault four times", ("-m", "tests.cluster", "--rounds", "4")
     ),
+    "packages": Check("wheel and sdist in clean environments, with every extra", ("-m", "tests.packaging")),
+    "image": Check("the image, built and run without an engine", ("-m", "tests.packaging.image")),
+    "first-decision": Check(
+        "from a clone to the first decision, in each language", ("-m", "tests.packaging.first_decision")
+    ),
     "arena": Check("coarse claims about the policy on live episodes", ("-m", "benchmarks.arena.quick")),
 }
 

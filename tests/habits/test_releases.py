@@ -1,4 +1,4 @@
-"""What guards a release can fail: the contract's image, the wheel's contents, versions named twice."""
+"""What guards a release can fail: the contract's image, the client's dependencies, versions named twice."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -57,16 +56,6 @@ def test_a_field_of_another_type_is_found(contract: Path):
     assert "changed type" in breaking(contract).stdout
 
 
-def test_the_wheel_holds_client_and_server_and_nothing_else(tmp_path: Path):
-    build: list[str | Path] = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path]
-    subprocess.run(build, cwd=REPOSITORY, capture_output=True, check=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
-    roots = {name.partition("/")[0] for name in names}
-    assert roots == {"sojourn", "sojourn_server", f"sojourn-{PROJECT['version']}.dist-info"}
-    assert {"sojourn/py.typed", "sojourn/v1/router_pb2.pyi", "sojourn_server/cli/__init__.py"} <= set(names)
-
-
 def test_the_bare_distribution_asks_for_the_client_s_two_dependencies_alone():
     names = {re.split(r"[^\w-]", requirement)[0] for requirement in PROJECT["dependencies"]}
     assert names == {"grpcio", "protobuf"}
@@ -75,6 +64,12 @@ def test_the_bare_distribution_asks_for_the_client_s_two_dependencies_alone():
 def test_the_image_is_built_by_the_uv_that_set_up_the_checkout():
     (version,) = re.findall(r"^UV_VERSION := (\S+)$", text_of("Makefile"), flags=re.MULTILINE)
     assert f"uv=={version}\n" in text_of("Dockerfile")
+
+
+def test_the_image_leaves_out_what_a_checkout_installs_for_tests_and_benchmarks():
+    syncs = re.findall(r"uv sync (.+)", text_of("Dockerfile"))
+    assert len(syncs) == 2
+    assert all("--no-default-groups" in sync for sync in syncs)
 
 
 def test_the_changelog_tells_of_this_version():

@@ -1,4 +1,5 @@
-package sojourn_test
+// One turn of an episode, from the choice of its model to the outcome; it needs a running router.
+package main
 
 import (
 	"context"
@@ -10,8 +11,7 @@ import (
 	pb "github.com/sojourn-router/sojourn/clients/go/sojournv1"
 )
 
-// One turn of an episode, from the choice of its model to the outcome.
-func Example() {
+func main() {
 	client, err := sojourn.New("localhost:50051", sojourn.Options{
 		Fallback: sojourn.FallbackTable{"search": "gpt-oss-120b", "*": "gpt-5"},
 	})
