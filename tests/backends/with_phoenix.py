@@ -1,0 +1,75 @@
+"""Arize Phoenix: OTLP over gRPC in; REST and GraphQL out. It keeps no links."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page
+
+from tests.backends.backend import Span, Trace, ask, running
+from tests.ports import find_unused_port
+
+REQUIREMENTS = ("arize-phoenix",)
+QUERY = """query ($trace: String!) { getTraceByOtelId(traceId: $trace) {
+  costSummary { total { cost tokens } } session { sessionId } rootSpan { spanAnnotations { name score } }
+} }"""
+
+
+class Phoenix:
+    """See `Backend`."""
+
+    keeps_links = False
+    title = "Arize Phoenix"
+
+    def __init__(self, port: int, otlp_port: int) -> None:
+        self._url = f"http://127.0.0.1:{port}"
+        self.addresses: Mapping[str, str] = {
+            "http://127.0.0.1:6006": self._url,
+            "http://127.0.0.1:4317": f"http://127.0.0.1:{otlp_port}",
+        }
+
+    def spans(self, trace_id: str) -> list[Span]:
+        found = ask(f"{self._url}/v1/projects/default/spans?trace_id={trace_id}&limit=1000")
+        return [_span(span) for span in found["data"]] if found else []
+
+    def trace(self, trace_id: str) -> Trace | None:
+        answer = ask(f"{self._url}/graphql", {"query": QUERY, "variables": {"trace": trace_id}})
+        assert "errors" not in answer, answer
+        told = answer["data"]["getTraceByOtelId"]
+        total, session = told["costSummary"]["total"], told["session"]
+        scores = {a["name"]: a["score"] for a in told["rootSpan"]["spanAnnotations"]}
+        return Trace(int(total["tokens"] or 0), total["cost"] or 0.0, session and session["sessionId"], scores)
+
+    def show(self, page: Page, trace_id: str) -> None:
+        projects = ask(f"{self._url}/v1/projects")["data"]
+        project = next(p["id"] for p in projects if p["name"] == "default")
+        page.goto(f"{self._url}/projects/{project}/traces/{trace_id}")
+        page.get_by_text("sojourn.decide").nth(1).click()
+
+
+def _span(told: dict[str, Any]) -> Span:
+    is_model_call = told["span_kind"] == "LLM"
+    parent = told["parent_id"] or ""
+    return Span(told["context"]["span_id"], parent, told["name"], told["attributes"], (), is_model_call)
+
+
+@contextmanager
+def started(python: Path, directory: Path) -> Iterator[Phoenix]:
+    """Phoenix, installed beside a Python, with its data below a directory; it is asked to call nobody."""
+    port, otlp_port = find_unused_port(), find_unused_port()
+    variables = os.environ | {
+        "PHOENIX_HOST": "127.0.0.1",
+        "PHOENIX_PORT": str(port),
+        "PHOENIX_GRPC_PORT": str(otlp_port),
+        "PHOENIX_WORKING_DIR": str(directory),
+        "PHOENIX_TELEMETRY_ENABLED": "false",
+        "PHOENIX_ALLOW_EXTERNAL_RESOURCES": "false",
+        "PHOENIX_DISABLE_AGENT_ASSISTANT": "true",
+    }
+    command = (python.with_name("phoenix"), "serve")
+    with running(command, variables, directory / "phoenix.log", f"http://127.0.0.1:{port}/healthz"):
+        yield Phoenix(port, otlp_port)
