@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from playwright.sync_api import Page
+from playwright.sync_api import FloatRect, Page
 
 WAIT_S = 240.0
 """A backend starts, or shows what it got, within this time on a loaded machine."""
@@ -59,8 +59,8 @@ class Backend(Protocol):
     def trace(self, trace_id: str) -> Trace | None:
         """What it makes of a trace; None if it knows nothing of models, sessions and scores."""
 
-    def show(self, page: Page, trace_id: str) -> None:
-        """Opens its page of a trace at the second decision."""
+    def show(self, page: Page, trace_id: str) -> FloatRect:
+        """Opens its page of a trace at the second decision; where on the page that is."""
 
 
 def ask(url: str, body: object = None) -> Any:

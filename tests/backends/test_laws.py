@@ -128,11 +128,11 @@ def test_its_page_shows_the_decision(stage: Stage, chromium: Path):
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []  # as root, in a container, there is none
         browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
-        page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
+        page = browser.new_page(color_scheme="light")
         page.set_default_timeout(180_000)
-        stage.backend.show(page, stage.told.trace_id(EPISODE))
+        where = stage.backend.show(page, stage.told.trace_id(EPISODE))
         page.get_by_text("sojourn.reason").first.wait_for()
-        picture = compressed(page.screenshot(animations="disabled"))
+        picture = compressed(page.screenshot(clip=where, animations="disabled"))
         browser.close()
     assert len(picture) <= 200_000
     if folder := os.environ.get(PICTURES_VARIABLE):

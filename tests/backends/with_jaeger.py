@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page
+from playwright.sync_api import FloatRect, Page
 
 from tests.backends.backend import Span, Trace, ask, plain, running
 from tests.packages import NoProgram
@@ -46,7 +46,7 @@ class Jaeger:
     def trace(self, trace_id: str) -> Trace | None:
         return None
 
-    def show(self, page: Page, trace_id: str) -> None:
+    def show(self, page: Page, trace_id: str) -> FloatRect:
         raise NotImplementedError("built without pages")
 
 

@@ -10,12 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page
+from playwright.sync_api import FloatRect, Page
 
 from tests.backends.backend import Span, Trace, ask, plain, running
 from tests.ports import find_unused_port
 
 REQUIREMENTS = ("mlflow", "opentelemetry-exporter-otlp-proto-http")
+WIDTH, HEIGHT = 1600, 900
+DRAWER = 0.7
+"""The share of the width that a trace gets, from the left; the rest is behind a veil."""
 MODEL_CALLS = {"LLM", "CHAT_MODEL"}
 
 
@@ -40,9 +43,11 @@ class MLflow:
         scores = {a["assessment_name"]: a["feedback"]["value"] for a in info.get("assessments", ())}
         return Trace(tokens, cost_usd, metadata.get("mlflow.trace.session"), scores)
 
-    def show(self, page: Page, trace_id: str) -> None:
+    def show(self, page: Page, trace_id: str) -> FloatRect:
+        page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
         page.goto(f"{self._url}/#/experiments/0/traces?selectedEvaluationId=tr-{trace_id}")
         page.get_by_text("sojourn.decide").nth(1).click()
+        return {"x": 0, "y": 0, "width": DRAWER * WIDTH, "height": HEIGHT}
 
     def _get(self, trace_id: str) -> dict[str, Any]:
         answer = ask(f"{self._url}/api/3.0/mlflow/traces/get?trace_id=tr-{trace_id}")

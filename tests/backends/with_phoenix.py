@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page
+from playwright.sync_api import FloatRect, Page
 
 from tests.backends.backend import Span, Trace, ask, running
 from tests.ports import find_unused_port
 
 REQUIREMENTS = ("arize-phoenix",)
+WIDTH, HEIGHT = 1280, 900
 QUERY = """query ($trace: String!) { getTraceByOtelId(traceId: $trace) {
   costSummary { total { cost tokens } } session { sessionId } rootSpan { spanAnnotations { name score } }
 } }"""
@@ -44,11 +45,13 @@ class Phoenix:
         scores = {a["name"]: a["score"] for a in told["rootSpan"]["spanAnnotations"]}
         return Trace(int(total["tokens"] or 0), total["cost"] or 0.0, session and session["sessionId"], scores)
 
-    def show(self, page: Page, trace_id: str) -> None:
+    def show(self, page: Page, trace_id: str) -> FloatRect:
         projects = ask(f"{self._url}/v1/projects")["data"]
         project = next(p["id"] for p in projects if p["name"] == "default")
+        page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
         page.goto(f"{self._url}/projects/{project}/traces/{trace_id}")
         page.get_by_text("sojourn.decide").nth(1).click()
+        return {"x": 0, "y": 0, "width": WIDTH, "height": HEIGHT}
 
 
 def _span(told: dict[str, Any]) -> Span:
