@@ -40,7 +40,7 @@ class Receiver(BaseHTTPRequestHandler):
 
     received: ClassVar[list[tuple[str, str | None, list[str]]]] = []
 
-    def do_POST(self):  # noqa: N802 - the handler's own name
+    def do_POST(self):
         body = self.rfile.read(int(self.headers["content-length"]))
         resources = trace_service_pb2.ExportTraceServiceRequest.FromString(body).resource_spans
         names = [span.name for resource in resources for scope in resource.scope_spans for span in scope.spans]
