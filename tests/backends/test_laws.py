@@ -12,7 +12,6 @@ from playwright.sync_api import sync_playwright
 from tests.backends.agent import CONVERSATION, INPUT_TOKENS, NOBODY, OUTPUT_TOKENS
 from tests.backends.backend import Span, Trace
 from tests.backends.backends import BACKENDS, FOLDER_VARIABLE, PICTURES_VARIABLE
-from tests.backends.pictures import compressed
 from tests.backends.stage import Stage, played
 
 EPISODE = "judged-at-once"
@@ -132,7 +131,7 @@ def test_its_page_shows_the_decision(stage: Stage, chromium: Path):
         page.set_default_timeout(180_000)
         where = stage.backend.show(page, stage.told.trace_id(EPISODE))
         page.get_by_text("sojourn.reason").first.wait_for()
-        picture = compressed(page.screenshot(clip=where, animations="disabled"))
+        picture = page.screenshot(clip=where, animations="disabled")
         browser.close()
     assert len(picture) <= 200_000
     if folder := os.environ.get(PICTURES_VARIABLE):
