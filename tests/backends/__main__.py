@@ -47,7 +47,7 @@ def play(name: str, folder: Path) -> dict[str, Any]:
 
 def matrix(plays: Mapping[str, Any]) -> str:
     """A row a law, a column a backend, in Markdown."""
-    head = ["", *(f"{name} {play['version']}" for name, play in plays.items())]
+    head = ["what holds", *(f"{name} {play['version']}" for name, play in plays.items())]
     laws = dict.fromkeys(law for play in plays.values() for law in play["laws"])
     rows = ([law.replace("_", " "), *(WORDS[play["laws"][law]] for play in plays.values())] for law in laws)
     return table([head, *rows])

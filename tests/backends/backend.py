@@ -24,7 +24,10 @@ ValueT = TypeVar("ValueT")
 
 @dataclass(frozen=True)
 class Span:
-    """A span as the backend tells of it; `links` are pairs of a trace's and a span's id, ids are in hexadecimal."""
+    """A span as the backend tells of it; `links` are pairs of a trace's and a span's id, ids are in hexadecimal.
+
+    `is_model_call` if the backend takes it for a call of a model, by its kind or by the model that it names.
+    """
 
     span_id: str
     parent_id: str

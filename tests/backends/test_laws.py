@@ -71,7 +71,7 @@ def test_a_decision_says_what_was_chosen_and_why(stage: Stage):
         assert attributes["sojourn.episode_id"] == EPISODE
 
 
-def test_the_outcome_is_in_the_episodes_trace_and_names_its_decisions(stage: Stage):
+def test_the_outcome_is_in_the_trace_of_its_episode_and_names_its_decisions(stage: Stage):
     outcome = only(named(stage.spans(EPISODE), "sojourn.outcome"))
     assert outcome.attributes["sojourn.outcome.score"] == SCORE
     assert [*outcome.attributes["sojourn.decision_ids"]] == [d["decision_id"] for d in stage.told.decisions[EPISODE]]
@@ -94,13 +94,13 @@ def test_an_outcome_from_elsewhere_links_to_its_decisions(stage: Stage):
     assert [*outcome.links] == [(t, d.span_id) for t, d in zip(traces, decisions, strict=True)]
 
 
-def test_only_the_agents_own_calls_count_as_calls_of_models(stage: Stage):
+def test_only_calls_by_the_agent_count_as_calls_of_models(stage: Stage):
     trace_of(stage)
     called = [span.name for span in stage.spans(EPISODE) if span.is_model_call]
     assert sorted(called) == sorted(f"chat {decision['model']}" for decision in stage.told.decisions[EPISODE])
 
 
-def test_only_the_agents_own_calls_cost_tokens_and_money(stage: Stage):
+def test_only_calls_by_the_agent_cost_tokens_and_money(stage: Stage):
     whole, turns = trace_of(stage), len(stage.told.decisions[EPISODE])
     assert whole.tokens == turns * (INPUT_TOKENS + OUTPUT_TOKENS)
     assert whole.cost_usd > 0
@@ -109,7 +109,7 @@ def test_only_the_agents_own_calls_cost_tokens_and_money(stage: Stage):
     assert (judged.tokens, judged.cost_usd) == (0, 0)
 
 
-def test_the_trace_stays_in_the_agents_session(stage: Stage):
+def test_the_trace_stays_in_the_session_of_the_agent(stage: Stage):
     assert trace_of(stage).session == CONVERSATION
 
 

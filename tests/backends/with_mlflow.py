@@ -16,7 +16,7 @@ from tests.backends.backend import Span, Trace, ask, plain, running
 from tests.ports import find_unused_port
 
 REQUIREMENTS = ("mlflow", "opentelemetry-exporter-otlp-proto-http")
-WIDTH, HEIGHT = 1600, 900
+WIDTH, HEIGHT = 1280, 900
 DRAWER = 0.7
 """The share of the width that a trace gets, from the left; the rest is behind a veil."""
 MODEL_CALLS = {"LLM", "CHAT_MODEL"}
@@ -57,7 +57,7 @@ class MLflow:
 def _span(told: dict[str, Any]) -> Span:
     attributes = plain(told["attributes"])
     links = [(_hexadecimal(link["trace_id"]), _hexadecimal(link["span_id"])) for link in told.get("links", ())]
-    is_model_call = attributes.get("mlflow.spanType") in MODEL_CALLS
+    is_model_call = attributes.get("mlflow.spanType") in MODEL_CALLS or "mlflow.llm.model" in attributes
     parent = _hexadecimal(told.get("parent_span_id", ""))
     return Span(_hexadecimal(told["span_id"]), parent, told["name"], attributes, links, is_model_call)
 

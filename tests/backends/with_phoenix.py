@@ -55,9 +55,9 @@ class Phoenix:
 
 
 def _span(told: dict[str, Any]) -> Span:
-    is_model_call = told["span_kind"] == "LLM"
-    parent = told["parent_id"] or ""
-    return Span(told["context"]["span_id"], parent, told["name"], told["attributes"], (), is_model_call)
+    attributes, parent = told["attributes"], told["parent_id"] or ""
+    is_model_call = told["span_kind"] == "LLM" or "llm.model_name" in attributes
+    return Span(told["context"]["span_id"], parent, told["name"], attributes, (), is_model_call)
 
 
 @contextmanager
