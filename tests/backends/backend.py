@@ -54,10 +54,15 @@ class Backend(Protocol):
     """The section of docs/tracing.md."""
     addresses: Mapping[str, str]
     """Where it listens, by where that section has it listen."""
+    search: str
+    """How that section has one look for the episode `task-17`."""
     keeps_links: bool
 
     def spans(self, trace_id: str) -> list[Span]:
         """The spans of a trace so far."""
+
+    def find(self, search: str) -> set[str]:
+        """The traces that its search finds by such words."""
 
     def trace(self, trace_id: str) -> Trace | None:
         """What it makes of a trace; None if it knows nothing of models, sessions and scores."""

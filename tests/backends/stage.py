@@ -53,10 +53,14 @@ class Stage:
         return self.backend.spans(self.told.trace_id(episode_id))
 
 
+def section(title: str) -> str:
+    """A section of the page."""
+    return PAGE.read_text("utf-8").split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
 def shown(title: str, language: str) -> str:
-    """The first block of a language in a section of the page."""
-    section = PAGE.read_text("utf-8").split(f"\n## {title}\n")[1].split("\n## ")[0]
-    blocks = re.findall(rf"```{language}\n(.*?)```", section, flags=re.DOTALL)
+    """The first block of a language in a section."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", section(title), flags=re.DOTALL)
     return str(blocks[0]) if blocks else ""
 
 

@@ -12,7 +12,7 @@ from playwright.sync_api import sync_playwright
 from tests.backends.agent import CONVERSATION, INPUT_TOKENS, NOBODY, OUTPUT_TOKENS
 from tests.backends.backend import Span, Trace
 from tests.backends.backends import BACKENDS, FOLDER_VARIABLE, PICTURES_VARIABLE
-from tests.backends.stage import Stage, played
+from tests.backends.stage import Stage, played, section
 
 EPISODE = "judged-at-once"
 SCORE = 0.75
@@ -92,6 +92,13 @@ def test_an_outcome_from_elsewhere_links_to_its_decisions(stage: Stage):
     decisions = [only(named(stage.backend.spans(trace_id), "sojourn.decide")) for trace_id in traces]
     assert len(set(traces)) == 2
     assert [*outcome.links] == [(t, d.span_id) for t, d in zip(traces, decisions, strict=True)]
+
+
+def test_an_episode_is_found_by_its_id_wherever_its_outcome_was_reported(stage: Stage):
+    assert f"`{stage.backend.search}`" in section(stage.backend.title)
+    found = stage.backend.find(stage.backend.search.replace("task-17", "judged-later"))
+    decided = {decision["trace_id"] for decision in stage.told.decisions["judged-later"]}
+    assert found == {*decided, stage.told.judge_trace_id}
 
 
 def test_only_calls_by_the_agent_count_as_calls_of_models(stage: Stage):

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from playwright.sync_api import FloatRect, Page
 
@@ -32,6 +33,7 @@ class Jaeger:
     """See `Backend`."""
 
     keeps_links = True
+    search = "sojourn.episode_id=task-17"
     title = "Jaeger"
 
     def __init__(self, port: int, otlp_port: int) -> None:
@@ -42,6 +44,11 @@ class Jaeger:
         found = ask(f"{self._url}/api/v3/traces/{trace_id}")
         scopes = [s for resource in found["result"]["resourceSpans"] for s in resource["scopeSpans"]] if found else []
         return [_span(span) for scope in scopes for span in scope["spans"]]
+
+    def find(self, search: str) -> set[str]:
+        key, _, value = search.partition("=")
+        asked = urlencode({"service": "sojourn", "tags": json.dumps({key: value}), "limit": 100})
+        return {told["traceID"] for told in ask(f"{self._url}/api/traces?{asked}")["data"]}
 
     def trace(self, trace_id: str) -> Trace | None:
         return None

@@ -26,6 +26,7 @@ class MLflow:
     """See `Backend`."""
 
     keeps_links = True
+    search = "span.attributes.sojourn.episode_id LIKE '%task-17%'"
     title = "MLflow"
 
     def __init__(self, port: int) -> None:
@@ -34,6 +35,12 @@ class MLflow:
 
     def spans(self, trace_id: str) -> list[Span]:
         return [_span(span) for span in self._get(trace_id).get("spans", ())]
+
+    def find(self, search: str) -> set[str]:
+        experiment = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "0"}}
+        asked = {"locations": [experiment], "filter": search, "max_results": 100}
+        answer = ask(f"{self._url}/api/3.0/mlflow/traces/search", asked)
+        return {told["trace_id"].removeprefix("tr-") for told in answer.get("traces", ())}
 
     def trace(self, trace_id: str) -> Trace | None:
         info = self._get(trace_id)["trace_info"]

@@ -15,7 +15,10 @@ from tests.ports import find_unused_port
 
 REQUIREMENTS = ("arize-phoenix",)
 WIDTH, HEIGHT = 1280, 900
-QUERY = """query ($trace: String!) { getTraceByOtelId(traceId: $trace) {
+FIND = """query ($search: String!) { projects { edges { node {
+  spans(first: 100, filterCondition: $search) { edges { node { trace { traceId } } } }
+} } } }"""
+TELL = """query ($trace: String!) { getTraceByOtelId(traceId: $trace) {
   costSummary { total { cost tokens } } session { sessionId } rootSpan { spanAnnotations { name score } }
 } }"""
 
@@ -24,6 +27,7 @@ class Phoenix:
     """See `Backend`."""
 
     keeps_links = False
+    search = 'attributes["sojourn"]["episode_id"] == "task-17"'
     title = "Arize Phoenix"
 
     def __init__(self, port: int, otlp_port: int) -> None:
@@ -37,10 +41,13 @@ class Phoenix:
         found = ask(f"{self._url}/v1/projects/default/spans?trace_id={trace_id}&limit=1000")
         return [_span(span) for span in found["data"]] if found else []
 
+    def find(self, search: str) -> set[str]:
+        projects = self._query(FIND, search=search)["projects"]["edges"]
+        spans = [edge for project in projects for edge in project["node"]["spans"]["edges"]]
+        return {edge["node"]["trace"]["traceId"] for edge in spans}
+
     def trace(self, trace_id: str) -> Trace | None:
-        answer = ask(f"{self._url}/graphql", {"query": QUERY, "variables": {"trace": trace_id}})
-        assert "errors" not in answer, answer
-        told = answer["data"]["getTraceByOtelId"]
+        told = self._query(TELL, trace=trace_id)["getTraceByOtelId"]
         total, session = told["costSummary"]["total"], told["session"]
         scores = {a["name"]: a["score"] for a in told["rootSpan"]["spanAnnotations"]}
         return Trace(int(total["tokens"] or 0), total["cost"] or 0.0, session and session["sessionId"], scores)
@@ -52,6 +59,11 @@ class Phoenix:
         page.goto(f"{self._url}/projects/{project}/traces/{trace_id}")
         page.get_by_text("sojourn.decide").nth(1).click()
         return {"x": 0, "y": 0, "width": WIDTH, "height": HEIGHT}
+
+    def _query(self, query: str, **variables: str) -> Any:
+        answer = ask(f"{self._url}/graphql", {"query": query, "variables": variables})
+        assert "errors" not in answer, answer
+        return answer["data"]
 
 
 def _span(told: dict[str, Any]) -> Span:
