@@ -24,6 +24,9 @@ AGENT = Path(__file__).with_name("agent.py")
 SOJOURN = Path(sys.executable).with_name("sojourn")
 SOON_MS = "100"
 """Spans leave after this time, not after the usual 5 seconds."""
+LAST_EPISODE, TURNS = "judged-at-once", 5
+SPANS = 1 + 4 * TURNS + 2
+"""Of its trace: the agent's, each turn's four as docs/tracing.md draws them, and two of the outcome."""
 DRAW_SECRET = "drawn once"
 """The pictures show the same models in every run."""
 
@@ -93,7 +96,7 @@ def played(backend: Backend, python: Path, directory: Path) -> Stage:
         judge = decisions.pop("judge")
         told = Told(decisions, {episode: records(address, episode) for episode in decisions}, judge)
     stage = Stage(backend, told)
-    wait_for(lambda: stage.spans("judged-at-once"), lambda spans: "agent" in {s.name for s in spans})
+    wait_for(lambda: stage.spans(LAST_EPISODE), lambda spans: len(spans) >= SPANS)
     return stage
 
 
