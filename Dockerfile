@@ -8,11 +8,11 @@ RUN pip install --no-cache-dir uv==0.13.9
 WORKDIR /src
 # Dependencies first: this layer changes only with the lock file.
 COPY pyproject.toml uv.lock ./
-RUN uv sync --locked --no-cache --no-default-groups --extra server --extra postgres --extra prometheus --no-install-project
+RUN uv sync --locked --no-cache --no-default-groups --extra server --extra postgres --extra prometheus --extra otlp-http --no-install-project
 COPY README.md LICENSE ./
 COPY clients/python clients/python
 COPY server server
-RUN uv sync --locked --no-cache --no-default-groups --extra server --extra postgres --extra prometheus --no-editable
+RUN uv sync --locked --no-cache --no-default-groups --extra server --extra postgres --extra prometheus --extra otlp-http --no-editable
 
 FROM python:3.13-slim-trixie
 RUN groupadd --gid 10001 sojourn \

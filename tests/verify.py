@@ -43,6 +43,7 @@ class Check(NamedTuple):
 CHECKS = {
     "languages": Check("clients of all languages, all scenarios", ("-m", "tests.scenarios")),
     "stacks": Check("agent stacks, oldest and newest version of each", ("-m", "tests.stacks")),
+    "backends": Check("traces in Phoenix, MLflow and Jaeger, read back from each", ("-m", "tests.backends")),
     "deploy": Check(
         "Compose, Helm, Envoy, Prometheus: every part by its own tool",
         ("-m", "pytest", "-q", "tests/deploy"),

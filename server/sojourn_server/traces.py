@@ -2,8 +2,9 @@
 
 Each RPC has a SERVER span under the caller's `traceparent`; each decision has an INTERNAL span below it. The
 journal keeps that one's ids, so that the outcome's span can link to the decisions that it judges. The sampler
-is asked before a span is built, as most calls are not sampled; those share a `Trace` that does nothing. A
-decision never carries `gen_ai.request.model` or `gen_ai.tool.name`: backends would count it as a model call.
+is asked before a span is built, as most calls are not sampled; those share a `Trace` that does nothing. No span
+carries an attribute of `gen_ai.*`: backends would count a decision as a model call, or move the caller's trace into
+a session named after the episode.
 """
 
 from __future__ import annotations
@@ -236,7 +237,7 @@ def _rpc_attributes(rpc: str) -> Attributes:
 def _decision_attributes(request: router_pb2.DecideRequest, answer: router_pb2.DecideResponse) -> Attributes:
     attributes: Attributes = {
         "openinference.span.kind": "CHAIN",
-        "gen_ai.conversation.id": request.episode_id,
+        "sojourn.episode_id": request.episode_id,
         "sojourn.policy": request.policy or "default",
         "sojourn.turn_index": request.turn_index,
         "sojourn.attempt": request.attempt,
@@ -267,7 +268,7 @@ def _outcome_attributes(
 ) -> Attributes:
     attributes: Attributes = {
         "openinference.span.kind": "CHAIN",
-        "gen_ai.conversation.id": request.episode_id,
+        "sojourn.episode_id": request.episode_id,
         "sojourn.policy": request.policy or "default",
         "sojourn.outcome.status": STATUSES[request.status],
         "sojourn.outcome.state": REPORT_STATES[response.state],

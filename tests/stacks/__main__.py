@@ -10,29 +10,27 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
-from xml.etree import ElementTree as ET
 
 import typer
 
 from benchmarks.latency import where
+from tests.environments import REPOSITORY, environment, outcomes, version_of
 from tests.pages import table, write_between
 from tests.stacks.agents_under_test import STACKS
 from tests.stacks.test_proxy import PROXY_VARIABLE
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 RESULT = REPOSITORY / "benchmarks" / "results" / "stacks.json"
 PAGE = REPOSITORY / "docs" / "stacks.md"
 MARKS = ("<!-- matrix: python -m tests.stacks -->", "<!-- end of matrix -->")
 COMMAND = "python -m tests.stacks"
-UV = Path(sys.executable).with_name("uv")
 TEST_TOOLS = ("pytest", "pytest-timeout", "hypothesis")
 PROXY = "litellm-proxy"
 
@@ -53,29 +51,10 @@ def requirement(stack: str) -> str:
     return str(needed)
 
 
-def environment(folder: Path, *requirements: str) -> Path:
-    """Makes a virtual environment with this checkout and more; its Python. Raises CalledProcessError."""
-    subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, folder], check=True)
-    python = folder / "bin" / "python"
-    subprocess.run([UV, "pip", "install", "--quiet", "--python", python, *requirements], cwd=REPOSITORY, check=True)
-    return python
-
-
-def version_of(python: Path, package: str) -> str:
-    """The version of a package that an environment has."""
-    code = f"import importlib.metadata as m; print(m.version({package!r}))"
-    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-
-
 def score(python: Path, folder: Path, selection: Sequence[str]) -> Score:
     """Runs some of the tests by an environment's Python."""
-    report = folder / "report.xml"
-    tests = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junit-xml={report}", *selection]
-    subprocess.run(tests, cwd=REPOSITORY, check=False)
-    (suite,) = ET.parse(report).getroot().iter("testsuite")
-    count = {name: int(suite.attrib[name]) for name in ("tests", "failures", "errors", "skipped")}
-    failed = count["failures"] + count["errors"]
-    return Score(count["tests"] - failed - count["skipped"], failed, count["skipped"])
+    found = Counter(outcomes(python, folder, selection).values())
+    return Score(found["passed"], found["failed"], found["skipped"])
 
 
 def play(stack: str, *, oldest: bool) -> tuple[str, Score]:

@@ -9,13 +9,16 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
 from sojourn_server.errors import StartRefused
 from sojourn_server.telemetry import Telemetry
-from tests.telemetry.calls import CALLER_TRACE, SAMPLED, UNSAMPLED, decide, only
+from tests.telemetry.calls import CALLER_TRACE, DECIDE, SAMPLED, UNSAMPLED, decide, only
 from tests.telemetry.sink import Sink, plain
 
 
@@ -30,6 +33,36 @@ def test_the_sampler_of_the_environment_decides_for_roots(sink: Sink, monkeypatc
     sampled = [d for d in made if d.trace_id]
     assert 400 < len(sampled) < 600  # 500 expected, 5 standard errors = 97
     assert {s.span_id for s in sink.spans("sojourn.decide")} == {d.span_id for d in [*sampled, followed]}
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """Keeps the path, the headers and the spans of each export by HTTP."""
+
+    received: ClassVar[list[tuple[str, str | None, list[str]]]] = []
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        resources = trace_service_pb2.ExportTraceServiceRequest.FromString(body).resource_spans
+        names = [span.name for resource in resources for scope in resource.scope_spans for span in scope.spans]
+        self.received.append((self.path, self.headers["x-team"], names))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        """Says nothing."""
+
+
+def test_spans_leave_by_http_where_the_environment_says_so(monkeypatch: pytest.MonkeyPatch):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        threading.Thread(target=server.serve_forever).start()
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"http://127.0.0.1:{server.server_port}/v1/traces")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-team=search")
+        telemetry = Telemetry.from_environment("1.2.3")
+        decide(telemetry, SAMPLED)
+        telemetry.close(5)
+        server.shutdown()
+    assert Receiver.received == [("/v1/traces", "search", ["sojourn.decide", DECIDE])]
 
 
 def test_a_sampler_that_ignores_callers_is_obeyed(sink: Sink, monkeypatch: pytest.MonkeyPatch):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
@@ -14,6 +16,7 @@ from tests.telemetry.calls import CALLER_SPAN, CALLER_TRACE, DECIDE, REQUEST, SA
 from tests.telemetry.sink import Sink, plain
 
 REPORT_OUTCOME = "sojourn.v1.RouterService/ReportOutcome"
+PAGE = Path(__file__).parents[2] / "docs" / "tracing.md"
 
 
 @pytest.fixture
@@ -54,7 +57,7 @@ def test_a_decision_says_what_was_chosen_and_why(telemetry: Telemetry, sink: Sin
     telemetry.close(5)
     assert plain(only(sink.spans("sojourn.decide")).attributes) == {
         "openinference.span.kind": "CHAIN",
-        "gen_ai.conversation.id": "episode-1",
+        "sojourn.episode_id": "episode-1",
         "sojourn.policy": "default",
         "sojourn.turn_index": 4,
         "sojourn.attempt": 0,
@@ -76,13 +79,24 @@ def test_a_decision_says_what_was_chosen_and_why(telemetry: Telemetry, sink: Sin
     }
 
 
-def test_no_span_says_what_would_make_a_decision_look_like_a_model_or_tool_call(telemetry: Telemetry, sink: Sink):
+def test_no_span_says_what_would_make_it_a_model_call_or_name_the_callers_session(telemetry: Telemetry, sink: Sink):
     made = decide(telemetry, SAMPLED)
     end_outcome(telemetry, [made])
     telemetry.close(5)
     names = (DECIDE, "sojourn.decide", REPORT_OUTCOME, "sojourn.outcome")
     keys = {a.key for name in names for a in only(sink.spans(name)).attributes}
-    assert keys.isdisjoint({"gen_ai.request.model", "gen_ai.tool.name", "gen_ai.operation.name"})
+    assert "sojourn.episode_id" in keys
+    assert [key for key in keys if key.startswith(("gen_ai.", "llm.", "session."))] == []
+
+
+def test_the_documentation_names_every_attribute_of_ours(telemetry: Telemetry, sink: Sink):
+    end_outcome(telemetry, [decide(telemetry, SAMPLED)], cost_usd=0.25)
+    telemetry.begin(DECIDE, []).fail("SOME_REASON", 3)
+    telemetry.close(5)
+    documented = re.findall(r"^\| (`.*?) \| (?:(yes) )?\| (?:(yes) )?\|", PAGE.read_text("utf-8"), flags=re.MULTILINE)
+    for column, name in ((1, "sojourn.decide"), (2, "sojourn.outcome")):
+        exported = {a.key for span in sink.spans(name) for a in span.attributes}
+        assert {key for row in documented if row[column] for key in re.findall(r"`(.+?)`", row[0])} == exported
 
 
 def test_what_was_not_computed_is_left_out(telemetry: Telemetry, sink: Sink):
@@ -128,9 +142,9 @@ def test_a_failed_decision_is_an_error_and_its_rpc_only_by_the_servers_fault(
     assert plain(rpc.attributes)["rpc.grpc.status_code"] == code
 
 
-def end_outcome(telemetry: Telemetry, decisions: Sequence[DecisionRef]):
+def end_outcome(telemetry: Telemetry, decisions: Sequence[DecisionRef], cost_usd: float | None = None):
     request = router_pb2.ReportOutcomeRequest(
-        episode_id="episode-1", score=0.5, status=types_pb2.OUTCOME_STATUS_SUCCEEDED
+        episode_id="episode-1", score=0.5, status=types_pb2.OUTCOME_STATUS_SUCCEEDED, cost_usd=cost_usd
     )
     response = router_pb2.ReportOutcomeResponse(state=router_pb2.REPORT_STATE_RECORDED, joined_decisions=len(decisions))
     telemetry.begin(REPORT_OUTCOME, []).end_outcome(request, response, decisions)
@@ -146,7 +160,7 @@ def test_an_outcome_links_to_its_sampled_decisions_and_names_all(telemetry: Tele
     assert outcome.parent_span_id == only(sink.spans(REPORT_OUTCOME)).span_id
     assert plain(outcome.attributes) == {
         "openinference.span.kind": "CHAIN",
-        "gen_ai.conversation.id": "episode-1",
+        "sojourn.episode_id": "episode-1",
         "sojourn.policy": "default",
         "sojourn.outcome.status": "SUCCEEDED",
         "sojourn.outcome.state": "RECORDED",
