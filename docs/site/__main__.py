@@ -1,0 +1,35 @@
+"""`python -m docs.site`: writes the generated reference, then builds the site into dist/docs; warnings are errors.
+
+`--reference` only writes the reference.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from sphinx.cmd.build import main as sphinx_build
+
+from docs.site import reference
+from docs.site.elements import ROOT
+
+
+def main() -> None:
+    """Ends with Sphinx's exit code."""
+    parser = argparse.ArgumentParser(prog="python -m docs.site", description=__doc__)
+    parser.add_argument("output", nargs="?", type=Path, default=ROOT / "dist" / "docs", help="dist/docs unless given")
+    parser.add_argument("--reference", action="store_true", help="only write the generated pages below docs/reference")
+    given = parser.parse_args()
+    reference.write()
+    sys.exit(0 if given.reference else build(given.output))
+
+
+def build(output: Path) -> int:
+    """Builds the site from nothing. 0 if no page has a mistake."""
+    options = ["-b", "html", "--fail-on-warning", "--keep-going", "--quiet", "--fresh-env", "--write-all"]
+    return sphinx_build([*options, "-c", str(ROOT / "docs" / "site"), str(ROOT / "docs"), str(output)])
+
+
+if __name__ == "__main__":
+    main()
