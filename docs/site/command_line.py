@@ -39,8 +39,8 @@ def elements() -> Iterator[Element]:
 def page() -> str:
     """The command line as Markdown."""
     about = (
-        "`pip install 'sojourn[server]'` brings the program `sojourn`. Each command tells the same with `--help`. Those that "
-        "call a router take its token from the variable `SOJOURN_TOKEN`."
+        "`pip install 'sojourn[server]'` brings the program `sojourn`. Each command tells the same with `--help`. "
+        "Those that call a router take its token from the variable `SOJOURN_TOKEN`."
     )
     return head("Command line", about) + "\n" + "\n".join(map(_section, commands()))
 

@@ -12,9 +12,11 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 
 from sphinx.application import Sphinx
+from sphinx.util import logging
 
 from docs.site.navigation import with_navigation
 
+log = logging.getLogger(__name__)
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs"
 FILES_URL = os.environ.get("SOJOURN_FILES_URL", "https://github.com/sojourn-router/sojourn/blob/main")
@@ -37,6 +39,7 @@ html_title = f"Sojourn {release}"
 html_static_path = ["static"]
 html_css_files = ["pages.css"]
 html_copy_source = False
+html_show_search_summary = False  # a page that was opened from a disk may not fetch others
 html_show_copyright = False
 html_last_updated_fmt = None
 pygments_style = "a11y-high-contrast-light"
@@ -54,11 +57,11 @@ def _prepare(app: Sphinx, name: str, content: list[str]) -> None:
 
 
 def _outward(page: Path, link: str) -> str:
-    """A relative link as it is, or where it leaves docs/ the address of the file. Raises ValueError if there is none."""
-    path, _, anchor = link.partition("#")
-    target = (page.parent / path).resolve()
+    """A relative link as it is, or where it leaves docs/ the address of the file; warns if there is none."""
+    path, hash_sign, anchor = link.partition("#")
+    target = Path(os.path.normpath(page.parent / path))
     if target.is_relative_to(PAGES):
         return link
     if not target.exists():
-        raise ValueError(f"{page.relative_to(ROOT)}: {link} leads nowhere")
-    return f"{FILES_URL}/{target.relative_to(ROOT).as_posix()}{'#' if anchor else ''}{anchor}"
+        log.warning("%s leads nowhere", link, location=str(page))
+    return f"{FILES_URL}/{target.relative_to(ROOT).as_posix()}{hash_sign}{anchor}"

@@ -1,4 +1,4 @@
-"""The configuration's reference, from its models: keys, types, limits and defaults, with the sentences of words.toml."""
+"""The configuration's reference, from its models: keys, types, limits, defaults, with the sentences of words.toml."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def elements() -> Iterator[Element]:
 def page() -> str:
     """The configuration as Markdown."""
     about = (
-        "One TOML file, `sojourn serve --config sojourn.toml`, or none: every setting has a default. `sojourn check-config` "
-        "names every mistake in one, and `sojourn check-config --show` prints what is in effect, as a file to start from. "
-        "An environment variable goes before the file: `SOJOURN_` and the key in capitals, with two underscores between "
-        "levels, such as `SOJOURN_SERVER__ADDRESS` or `SOJOURN_POLICIES__DEFAULT__CHOICE__COST_WEIGHT`. Traces and metrics "
-        "are set up by OpenTelemetry's own `OTEL_*` variables, and commands that call a router take its token from "
-        "`SOJOURN_TOKEN`.\n\n"
+        "One TOML file, `sojourn serve --config sojourn.toml`, or none: every setting has a default. `sojourn "
+        "check-config` names every mistake in one, and `sojourn check-config --show` prints what is in effect, as a "
+        "file to start from. An environment variable goes before the file: `SOJOURN_` and the key in capitals, with "
+        "two underscores between levels, such as `SOJOURN_SERVER__ADDRESS` or "
+        "`SOJOURN_POLICIES__DEFAULT__CHOICE__COST_WEIGHT`. Traces and metrics are set up by OpenTelemetry's own "
+        "`OTEL_*` variables, and commands that call a router take its token from `SOJOURN_TOKEN`.\n\n"
         "Choice settings act from their record in the journal on. Other lesson settings fold the policy anew from the "
         "journal."
     )
@@ -103,9 +103,9 @@ def _kind(annotation: Any, limits: list[Any]) -> str:
     if origin is Literal:
         return " or ".join(code(a) for a in arguments)
     if origin is dict:
-        return f"table of {_kind(arguments[1], [])}"
+        return f"table of {_kind(arguments[1], [])}".replace("table of table", "tables by name")
     if origin is tuple:
-        return f"list of {_kind(arguments[0], [])}"
+        return f"list of {_kind(arguments[0], [])}".replace("of table", "of tables")
     if issubclass(annotation, BaseModel):
         return "table"
     return ", ".join([NAMES[annotation], *_limits(limits)])

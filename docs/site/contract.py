@@ -85,9 +85,9 @@ def elements() -> Iterator[Element]:
 def page() -> str:
     """The contract as Markdown."""
     about = (
-        "All of `sojourn.v1`, as [proto/sojourn/v1](../../proto/sojourn/v1) says it. Absent fields have the meaning that "
-        "their comment gives; `optional` marks scalars whose zero means something else than absence. Enum values are "
-        "shown without their type's prefix. [Errors](errors.md) has the statuses."
+        "All of `sojourn.v1`, as [proto/sojourn/v1](../../proto/sojourn/v1) says it. Absent fields have the meaning "
+        "that their comment gives; `optional` marks scalars whose zero means something else than absence. Enum values "
+        "are shown without their type's prefix. [Errors](errors.md) has the statuses."
     )
     sections = [f"## {file.name}\n\n{file.said}\n\n{chr(10).join(map(_section, file.types))}" for file in files()]
     return head("The contract", about) + "\n" + "\n".join(sections)
@@ -104,8 +104,8 @@ def errors_page() -> str:
             retry = "yes, after RetryInfo's delay" if status in RETRIED else "no"
             rows.append(f"| {code(part.name)} | {code(status.name)} | {retry} | {cell(part.said)} |")
     about = (
-        "Every refusal carries a `google.rpc.ErrorInfo` with domain `sojourn.v1` and one of these reasons; a malformed "
-        "field is named in a `google.rpc.BadRequest`. `INTERNAL` is a fault of ours, and is logged as "
+        "Every refusal carries a `google.rpc.ErrorInfo` with domain `sojourn.v1` and one of these reasons; a "
+        "malformed field is named in a `google.rpc.BadRequest`. `INTERNAL` is a fault of ours, and is logged as "
         "[call_failed](../operations.md#call_failed). Which RPC answers what stands in [the contract](contract.md)."
     )
     return head("Errors", about) + "\n" + "\n".join(rows) + "\n"

@@ -20,8 +20,8 @@ def elements() -> Iterator[Element]:
 def overview() -> str:
     """What there is, and how much of it is documented."""
     about = (
-        "Written from the contract, the configuration's models, the command line and the telemetry themselves. A test fails "
-        "when a page is stale or something public has no word."
+        "Written from the contract, the configuration's models, the command line and the telemetry themselves. A test "
+        "fails when a page is stale or something public has no word."
     )
     every, told = (Counter(e.kind for e in elements() if e.said.strip() or not only) for only in (False, True))
     rows = [f"| {kind} | {told[kind]} | {count} |" for kind, count in every.items()]

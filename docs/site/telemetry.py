@@ -62,9 +62,9 @@ def elements() -> Iterator[Element]:
 def page() -> str:
     """What a router tells, as Markdown."""
     about = (
-        "Names and units are OpenTelemetry's; [operations](../operations.md#metrics-and-dashboards) says how they get to "
-        "Prometheus and how it writes them. Metrics count always, spans are sampled by the caller's `traceparent` or "
-        "`OTEL_TRACES_SAMPLER`; neither touches the journal."
+        "Names and units are OpenTelemetry's; [operations](../operations.md#metrics-and-dashboards) says how they get "
+        "to Prometheus and how it writes them. Metrics count always, spans are sampled by the caller's `traceparent` "
+        "or `OTEL_TRACES_SAMPLER`; neither touches the journal."
     )
     spans = "\n".join(_span(name, attributes) for name, attributes in WORDS["spans"].items())
     return head("Metrics, spans, logs", about) + f"\n{_metrics()}\n## Spans\n\n{spans}\n{_log()}"
@@ -101,7 +101,9 @@ def _metric(kind: str, instrument: Instrument) -> str:
 def _span(name: str, attributes: Mapping[str, str]) -> str:
     title = code(name) if "." in name else "The call's"
     rows = [f"| {code(key)} | {cell(said)} |" for key, said in attributes.items() if key != "about"]
-    return "\n".join([f"### {title}", "", attributes["about"], "", "| attribute | meaning |", "| --- | --- |", *rows, ""])
+    return "\n".join(
+        [f"### {title}", "", attributes["about"], "", "| attribute | meaning |", "| --- | --- |", *rows, ""]
+    )
 
 
 def _log() -> str:
