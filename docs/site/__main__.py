@@ -1,7 +1,4 @@
-"""`python -m docs.site`: writes the generated reference, then builds the site into dist/docs; warnings are errors.
-
-`--reference` only writes the reference.
-"""
+"""`python -m docs.site`: builds the site into dist/docs, warnings as errors; `--reference` writes docs/reference."""
 
 from __future__ import annotations
 
@@ -16,13 +13,15 @@ from docs.site.elements import ROOT
 
 
 def main() -> None:
-    """Ends with Sphinx's exit code."""
+    """Builds the site, and ends with Sphinx's exit code; or writes the reference."""
     parser = argparse.ArgumentParser(prog="python -m docs.site", description=__doc__)
     parser.add_argument("output", nargs="?", type=Path, default=ROOT / "dist" / "docs", help="dist/docs unless given")
-    parser.add_argument("--reference", action="store_true", help="only write the generated pages below docs/reference")
+    parser.add_argument("--reference", action="store_true", help="write the generated pages below docs/reference instead")
     given = parser.parse_args()
-    reference.write()
-    sys.exit(0 if given.reference else build(given.output))
+    if given.reference:
+        reference.write()
+    else:
+        sys.exit(build(given.output))
 
 
 def build(output: Path) -> int:

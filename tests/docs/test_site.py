@@ -39,16 +39,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """A checkout whose pages a test may spoil."""
-    for entry in ROOT.iterdir():
-        if entry.name not in ("docs", "dist"):
-            (tmp_path / entry.name).symlink_to(entry)
-    shutil.copytree(DOCS, tmp_path / "docs")
-    return tmp_path
-
-
 def test_every_page_is_in_the_site(site: Path):
     pages = {path.relative_to(DOCS).with_suffix(".html").as_posix() for path in DOCS.rglob("*.md")}
     assert pages <= {path.relative_to(site).as_posix() for path in site.rglob("*.html")}
@@ -64,14 +54,25 @@ def test_whatever_a_page_loads_comes_along(site: Path):
             assert (page.parent / source.partition("?")[0]).resolve().is_file(), f"{page.name}: {source}"
 
 
-def test_mistakes_on_pages_are_found(checkout: Path, tmp_path: Path):
-    (checkout / "docs" / "stray.md").write_text("# Stray\n")
-    with (checkout / "docs" / "capacity.md").open("a") as page:
-        page.write("\n[a](nowhere.md) [b](hosts.md#no-such-heading) [c](../no/such/file.py)\n")
-    ran = build(checkout, tmp_path / "html")
+def test_mistakes_on_pages_are_found(tmp_path: Path):
+    shutil.copytree(DOCS / "site", tmp_path / "docs" / "site")
+    (tmp_path / "README.md").touch()
+    pages = {
+        "index": "# Map\n\n## Part\n\n- [Page](page.md)\n- [Folder](folder/README.md)\n",
+        "page": "# Page\n\n[a](nowhere.md) [b](index.md#no-such-heading) [c](../no/such/file.py) [right](../README.md)\n",
+        "folder/README": "# Folder\n",
+        "folder/found-by-itself": "# Found\n",
+        "stray": "# Stray\n",
+    }
+    for name, text in pages.items():
+        path = tmp_path / "docs" / f"{name}.md"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    ran = build(tmp_path, tmp_path / "html")
     assert ran.returncode != 0
     for mistake in ("stray.md", "nowhere.md", "no-such-heading", "../no/such/file.py leads nowhere"):
         assert mistake in ran.stderr
+    assert ran.stderr.count("WARNING") == 4
 
 
 def test_the_map_lists_pages_by_section():
