@@ -16,7 +16,7 @@ def main() -> None:
     """Builds the site, and ends with Sphinx's exit code; or writes the reference."""
     parser = argparse.ArgumentParser(prog="python -m docs.site", description=__doc__)
     parser.add_argument("output", nargs="?", type=Path, default=ROOT / "dist" / "docs", help="dist/docs unless given")
-    parser.add_argument("--reference", action="store_true", help="write the generated pages below docs/reference instead")
+    parser.add_argument("--reference", action="store_true", help="write the pages below docs/reference instead")
     given = parser.parse_args()
     if given.reference:
         reference.write()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
-from docs.site import command_line, configuration, contract, telemetry
+from docs.site import client, command_line, configuration, contract, telemetry
 from docs.site.elements import ROOT, Element, head
 
 FOLDER = ROOT / "docs" / "reference"
@@ -13,7 +13,7 @@ FOLDER = ROOT / "docs" / "reference"
 
 def elements() -> Iterator[Element]:
     """Everything public."""
-    for source in (contract, configuration, command_line, telemetry):
+    for source in (contract, configuration, command_line, telemetry, client):
         yield from source.elements()
 
 
@@ -34,6 +34,7 @@ def overview() -> str:
             "- [Configuration](configuration.md): every key with its limits and default",
             "- [Command line](command-line.md): every command and option",
             "- [Metrics, spans, logs](telemetry.md): what a router tells of itself",
+            "- [Python client](python-client.md): what `import sojourn` offers",
             "",
             "| what | documented | of |",
             "| --- | --- | --- |",
@@ -51,6 +52,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "configuration.md": configuration.page,
     "command-line.md": command_line.page,
     "telemetry.md": telemetry.page,
+    "python-client.md": client.page,
 }
 
 
