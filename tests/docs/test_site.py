@@ -16,6 +16,8 @@ from docs.site.elements import ROOT
 from docs.site.navigation import listed
 from tests.browser import DESK, PHONE, TEXTS, Theme
 
+pytestmark = pytest.mark.timeout(600)  # a build takes ten seconds of a core, on a loaded machine a minute
+
 DOCS = ROOT / "docs"
 PAGES = ["index", "tutorial", "operations", "reference/configuration", "arena/babyai-large"]
 SHADES: list[tuple[int, Theme]] = [(PHONE, "light"), (PHONE, "dark"), (DESK, "light"), (DESK, "dark")]
