@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,6 +18,9 @@ from sojourn_server.telemetry import Telemetry
 from tests.hosts.server import PostgresServer, find_binaries, find_pgbouncer
 from tests.packages import NoProgram, found_or_installed, on_path
 from tests.ports import find_unused_port
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 RECORDED_VARIABLE = "SOJOURN_RECORDED_DIR"
 INSTALLED = {"postgres", "promtool", "prometheus", "chromium"}
@@ -90,6 +94,15 @@ def promtool(prometheus: Path) -> Path:
 def chromium() -> Path:
     """A browser, likewise."""
     return _installed(lambda: found_or_installed(lambda: on_path("chromium"), "chromium"))
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: Path) -> Iterator[Browser]:
+    """The browser, running. For a module only: while it runs, the thread has an event loop."""
+    from tests.browser import opened  # only here: most tests need no browser
+
+    with opened(chromium) as running:
+        yield running
 
 
 def _installed(find: Callable[[], Path]) -> Path:

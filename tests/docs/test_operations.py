@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from pathlib import Path
 from typing import get_args
 
 import pytest
 
+from docs.site.elements import ROOT
+from docs.site.telemetry import log_events
 from sojourn_server.telemetry import COUNTERS, GAUGES, HISTOGRAM_BOUNDS, Fault
 
-ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 RUNBOOK = PAGE.split("\n## Runbook\n")[1]
 
 
-def complaints() -> set[str]:
-    """Events that the server logs as warnings or errors."""
-    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "server").rglob("*.py")]
-    return {
-        str(node.args[0].value)
-        for tree in trees
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr in ("warning", "error", "exception")
-        and isinstance(node.func.value, ast.Name)
-        and node.func.value.id == "log"
-        and isinstance(node.args[0], ast.Constant)
-    }
+COMPLAINTS = {event for event, level in log_events().items() if level in ("warning", "error")}
 
 
-@pytest.mark.parametrize("event", sorted({*get_args(Fault), *complaints()}))
+@pytest.mark.parametrize("event", sorted({*get_args(Fault), *COMPLAINTS}))
 def test_every_fault_and_every_complaint_in_the_log_has_an_entry(event: str):
     assert re.search(rf"^### {event}$|`{event}`", RUNBOOK, re.MULTILINE)
 

@@ -5,47 +5,20 @@ Debian's Chromium, driven by Playwright. Contrast is WCAG 2.2's: 4.5 for text, 3
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from sojourn_server.exchange.episodes import Episode
 from sojourn_server.reports.page import Facts, page
+from tests.browser import COLOURS, DESK, PHONE, TEXTS, Theme
 from tests.reports.episodes import history
 
-PHONE, DESK = 375, 1280
 NAMES = {"a": "provider/a-rather-long-model-name-2026-05-01", "b": "gpt-oss-120b", "": ""}
 
-COLOURS = """
-const luminance = ([r, g, b]) => [r, g, b]
-  .map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-  .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-const parsed = text => text.match(/[\\d.]+/g).map(Number);
-const ground = e => {
-  for (; e; e = e.parentElement) {
-    const colour = parsed(getComputedStyle(e).backgroundColor);
-    if (colour.length === 3 || colour[3] === 1) return colour;
-  }
-  return [255, 255, 255];
-};
-const contrast = (one, two) => {
-  const [low, high] = [luminance(one), luminance(two)].sort((a, b) => a - b);
-  return (high + 0.05) / (low + 0.05);
-};
-"""
-TEXTS = f"""() => {{ {COLOURS}
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
-  while (walker.nextNode()) {{
-    const e = walker.currentNode.parentElement;
-    if (walker.currentNode.data.trim() && !e.closest("svg"))
-      found.push([walker.currentNode.data, contrast(parsed(getComputedStyle(e).color), ground(e))]);
-  }}
-  return found;
-}}"""
 DRAWINGS = f"""() => {{ {COLOURS}
   const ink = e => {{ const s = getComputedStyle(e); return s.fill === "none" ? s.stroke : s.fill; }};
   return [...document.querySelectorAll("svg .line, svg .reach, svg .dot, svg rect")]
@@ -74,19 +47,6 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     facts = Facts(policy="default", mode="LIVE", journal_position=99, made_at_ms=1_700_000_000_000, left_out=0)
     path.write_text(page([named(e) for e in history(400)], facts), "utf-8")
     return path
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
-    """As root, in a container, Chromium has no sandbox; it opens a page of ours."""
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium, args=arguments)
-        yield opened
-        opened.close()
-
-
-Theme = Literal["light", "dark"]
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ def demo(
 ) -> None:
     """Play live BabyAI episodes through a router of its own, and compare policies on the same episodes.
 
+    \b
     Examples:
       sojourn demo
       sojourn demo --episodes 600 --prompts large --data-dir demo-data
