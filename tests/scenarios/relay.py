@@ -1,6 +1,7 @@
 """A relay between client and router that refuses the next calls as it is told, for want of a router that would.
 
-It keeps which episode each call names in its header, and knows no message: bytes go through, and so do the router's own refusals with their details.
+It keeps which episode each call names in its header, and knows no message: bytes go through, and so do the router's
+own refusals with their details.
 """
 
 from __future__ import annotations

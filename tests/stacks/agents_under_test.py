@@ -14,6 +14,7 @@ STACKS = {
     "langchain": "tests.stacks.with_langchain",
     "openai-agents": "tests.stacks.with_openai_agents",
     "pydantic-ai": "tests.stacks.with_pydantic_ai",
+    "strands": "tests.stacks.with_strands",
 }
 """Where each stack's agent is; the key is its extra, and its package on PyPI but for a suffix."""
 

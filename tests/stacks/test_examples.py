@@ -15,7 +15,11 @@ from tests.stacks.test_laws import models_of
 
 FOLDER = Path(__file__).parents[2] / "examples" / "stacks"
 EXAMPLES = dict(
-    zip(STACKS, ("litellm_router", "langchain_agent", "openai_agents_run", "pydantic_ai_agent"), strict=True)
+    zip(
+        STACKS,
+        ("litellm_router", "langchain_agent", "openai_agents_run", "pydantic_ai_agent", "strands_agent"),
+        strict=True,
+    )
 )
 
 pytestmark = [pytest.mark.parametrize("stack", STACKS), pytest.mark.filterwarnings("default"), pytest.mark.timeout(300)]
