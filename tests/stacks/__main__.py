@@ -110,27 +110,27 @@ def play_proxy() -> tuple[str, Score]:
 
 def matrix(scores: dict[str, Any]) -> str:
     """A row a stack and version, in Markdown."""
-    rows = [["stack", "version", "passed", "failed", "not applicable"]]
-    for stack, versions in scores.items():
-        rows += [[stack, v, *(str(s[n]) for n in ("passed", "failed", "skipped"))] for v, s in versions.items()]
+    rows = [["stack", "version", "passed", "failed", "not applicable", "at commit"]]
+    for stack in (*STACKS, PROXY):
+        for version, found in scores.get(stack, {}).items():
+            rows.append([stack, version, *(str(found[n]) for n in ("passed", "failed", "skipped", "commit"))])
     return table(rows)
 
 
 def main(
     stack: Annotated[list[str] | None, typer.Option(help="Play this stack alone; may be given again.")] = None,
 ) -> None:
-    """Play the stacks; a run of all of them writes the result and the table."""
+    """Play the stacks, and write what passed in place of what these stacks had before."""
     wanted = stack or [*STACKS, PROXY]
     if unknown := set(wanted) - {*STACKS, PROXY}:
         raise typer.BadParameter(f"unknown: {', '.join(sorted(unknown))}")
-    scores: dict[str, Any] = {}
+    place, scores = where(COMMAND), {}
     for name in wanted:
-        scores[name] = {version: asdict(result) for version, result in _plays(name)}
+        scores[name] = {v: asdict(result) | {"commit": place["commit"]} for v, result in _plays(name)}
+    known = json.loads(RESULT.read_text("utf-8")) | scores | place
+    RESULT.write_text(json.dumps(known, indent=2) + "\n")
+    write_between(PAGE, MARKS, matrix(known), place)
     typer.echo(matrix(scores))
-    if not stack:
-        place = where(COMMAND)
-        RESULT.write_text(json.dumps(scores | place, indent=2) + "\n")
-        write_between(PAGE, MARKS, matrix(scores), place)
     raise typer.Exit(any(result["failed"] for versions in scores.values() for result in versions.values()))
 
 
