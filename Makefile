@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 RELEASED := $(wildcard proto/released/*.binpb)
 STUBS := clients/python
-LESS_STACKS := --no-extra litellm --no-extra langchain --no-extra openai-agents --no-extra pydantic-ai
+LESS_STACKS := --no-extra litellm --no-extra langchain --no-extra openai-agents --no-extra pydantic-ai --no-extra strands
 
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON_DOWNLOADS := never

@@ -18,7 +18,10 @@ import (
 	pb "github.com/sojourn-router/sojourn/clients/go/sojournv1"
 )
 
-const maxMessageBytes = 64 * 1024
+const (
+	maxMessageBytes = 64 * 1024
+	maxIDBytes      = 128
+)
 
 // Options is what a client may be made with; the zero value is a plaintext client without a fallback table.
 type Options struct {
@@ -107,34 +110,63 @@ func (c *Client) Close(timeout time.Duration) error {
 func (c *Client) Counters() Counters { return c.counters.read() }
 
 func (c *Client) decide(ctx context.Context, request *pb.DecideRequest) (*pb.DecideResponse, error) {
-	ctx, cancel := context.WithTimeout(c.outgoing(ctx, c.trace(ctx)), c.options.DecideDeadline)
+	ctx, cancel := context.WithTimeout(c.outgoing(ctx, c.headers(ctx, request)), c.options.DecideDeadline)
 	defer cancel()
 	return c.stub.Decide(ctx, request)
 }
 
-func (c *Client) offer(ctx context.Context, request proto.Message, call func(context.Context) (Acknowledgement, error)) (*Receipt, error) {
+func (c *Client) offer(ctx context.Context, request request, call func(context.Context) (Acknowledgement, error)) (*Receipt, error) {
 	if err := checkSize(request); err != nil {
 		return nil, err
 	}
-	trace := c.trace(ctx)
+	headers := c.headers(ctx, request)
 	return c.delivery.offer(func(ctx context.Context) (Acknowledgement, error) {
-		ctx, cancel := context.WithTimeout(c.outgoing(ctx, trace), c.options.ReportDeadline)
+		ctx, cancel := context.WithTimeout(c.outgoing(ctx, headers), c.options.ReportDeadline)
 		defer cancel()
 		return call(ctx)
 	})
 }
 
-func (c *Client) trace(ctx context.Context) string {
-	if c.options.Traceparent == nil {
-		return ""
-	}
-	return c.options.Traceparent(ctx)
+// request is any of the three that a client makes.
+type request interface {
+	proto.Message
+	GetEpisodeId() string
 }
 
-func (c *Client) outgoing(ctx context.Context, trace string) context.Context {
-	if trace != "" {
-		ctx = metadata.AppendToOutgoingContext(ctx, "traceparent", trace)
+// headers are keys and values of the moment when a call or report is made.
+func (c *Client) headers(ctx context.Context, request request) []string {
+	headers := []string{}
+	if header := episodeHeader(request.GetEpisodeId()); header != "" {
+		headers = append(headers, "sojourn-episode", header)
 	}
+	if c.options.Traceparent != nil {
+		if trace := c.options.Traceparent(ctx); trace != "" {
+			headers = append(headers, "traceparent", trace)
+		}
+	}
+	return headers
+}
+
+// episodeHeader is an episode's id as the header by which a proxy keeps its turns together: visible ASCII but for "%"
+// stays, any other byte becomes "%" and two hexadecimal digits. An id that the router refuses for its length is left
+// out, as a header may be too long for the transport, which says less clearly why.
+func episodeHeader(id string) string {
+	if len(id) > maxIDBytes {
+		return ""
+	}
+	var header strings.Builder
+	for _, b := range []byte(id) {
+		if b > ' ' && b <= '~' && b != '%' {
+			header.WriteByte(b)
+		} else {
+			fmt.Fprintf(&header, "%%%02X", b)
+		}
+	}
+	return header.String()
+}
+
+func (c *Client) outgoing(ctx context.Context, headers []string) context.Context {
+	ctx = metadata.AppendToOutgoingContext(ctx, headers...)
 	if c.options.Token != nil {
 		if token := c.options.Token(); token != "" {
 			ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)

@@ -14,6 +14,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+import sojourn
 from deploy.envoy.descriptors import DESCRIPTORS, descriptors
 from sojourn.v1 import router_pb2, types_pb2
 from sojourn_server.app import App
@@ -132,6 +133,21 @@ def test_turns_that_name_their_episode_go_to_one_router(port: int, routers: list
     assert all(set(counts.values()) == {4} for counts in by_router)
     assert sum(len(counts) for counts in by_router) == 12
     assert all(by_router)  # both are used
+
+
+def test_a_client_keeps_the_turns_of_an_episode_and_its_outcome_together_by_itself(port: int, routers: list[App]):
+    """Each router has a journal of its own, so an outcome joins all turns only where all went to its router."""
+    before = [app.journal.position() for app in routers]
+    with sojourn.Client(f"127.0.0.1:{port}", decide_deadline_ms=10_000) as client:
+        for number in range(12):
+            episode = client.episode(f"tâche {number} %")
+            decisions = [episode.decide() for _ in range(4)]
+            assert [decision.fallback for decision in decisions] == [None] * 4
+            assert episode.succeed(wait=True) == sojourn.Acknowledgement("RECORDED", 4)
+    turns = [app.journal.read(at, bodies={"decision"}) for app, at in zip(routers, before, strict=True)]
+    counts = [len(list(records)) for records in turns]
+    assert sum(counts) == 48
+    assert all(counts)  # both are used
 
 
 def test_the_descriptors_that_ship_are_those_of_the_contract():

@@ -29,6 +29,7 @@ STACKS = {
     "sojourn.integrations.langchain": {"langchain", "langchain_core", "langgraph"},
     "sojourn.integrations.openai_agents": {"agents"},
     "sojourn.integrations.pydantic_ai": {"pydantic_ai"},
+    "sojourn.integrations.strands": {"strands"},
 }
 """Modules that an extra brings the packages for, and those packages."""
 STACK_LINES = 150

@@ -123,9 +123,10 @@ class Performance:
             table=",".join(f"{tool_type}:{model}" for tool_type, model in settings.get("table", {}).items()),
         )
 
-    def _do_episode(self, settings: Mapping[str, Any], _: Mapping[str, Any]) -> Found:
+    def _do_episode(self, settings: Mapping[str, Any], step: Mapping[str, Any]) -> Found:
         self._episode = settings.get("as", settings["id"])
-        return self._open(self._episode, settings)
+        padding = "x" * step.get("pad_bytes", 0)
+        return self._open(self._episode, {**settings, "id": settings["id"] + padding})
 
     def _open(self, handle: str, settings: Mapping[str, Any]) -> Found:
         return self._runner.ask(
@@ -185,7 +186,8 @@ class Performance:
 
     def _do_stumbled(self, _: object, __: Mapping[str, Any]) -> Found:
         relay = self._stage.relay
-        return {"calls": len(relay.called_at_s), "pauses_ms": relay.pauses_ms()}
+        episodes = [episode and episode.removeprefix(self._prefix) for episode in relay.episodes]
+        return {"calls": len(relay.called_at_s), "pauses_ms": relay.pauses_ms(), "episodes": episodes}
 
     def _do_records(self, episode_id: str, _: Mapping[str, Any]) -> list[dict[str, Any]]:
         return [MessageToDict(record) for record in self._stage.records(self._prefix + episode_id)]

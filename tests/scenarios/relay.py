@@ -1,6 +1,7 @@
 """A relay between client and router that refuses the next calls as it is told, for want of a router that would.
 
-It knows no message: bytes go through, and so do the router's own refusals with their details.
+It keeps which episode each call names in its header, and knows no message: bytes go through, and so do the router's
+own refusals with their details.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from grpc_status import rpc_status
 
 RETRY_AFTER_MS = 400
 """What RetryInfo says, beside RESOURCE_EXHAUSTED alone."""
+EPISODE_HEADER = "sojourn-episode"
 
 
 class Relay(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in its stubs alone
@@ -27,6 +29,7 @@ class Relay(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in its
         self._channel = grpc.insecure_channel(target)
         self._refusals: list[str] = []  # owned by the one thread of the server, but for `stumble`
         self.called_at_s: list[float] = []
+        self.episodes: list[str | None] = []
         self._server = grpc.server(ThreadPoolExecutor(1), handlers=[self])
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         self._server.start()
@@ -35,6 +38,7 @@ class Relay(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in its
         """Refuses the next calls with these gRPC status names, in order."""
         self._refusals = list(codes)
         self.called_at_s = []
+        self.episodes = []
 
     def pauses_ms(self) -> list[float]:
         """The times between calls since `stumble`."""
@@ -52,9 +56,15 @@ class Relay(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in its
 
         def answer(request: bytes, context: grpc.ServicerContext) -> Any:
             self.called_at_s.append(time.monotonic())
+            headers = {key: str(value) for key, value in handler_call_details.invocation_metadata}
+            self.episodes.append(headers.get(EPISODE_HEADER))
             if self._refusals:
                 _refuse(context, self._refusals.pop(0))
-            return call(request)
+            answered = call.future(request)
+            if answered.exception():
+                context.set_trailing_metadata(answered.trailing_metadata())
+                context.abort(answered.code(), answered.details() or "")
+            return answered.result()
 
         return grpc.unary_unary_rpc_method_handler(answer)
 

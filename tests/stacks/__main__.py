@@ -2,7 +2,8 @@
 
 Makes a throwaway environment for each by uv, and writes what passed to benchmarks/results/stacks.json and to the table
 of docs/stacks.md. The oldest version is the lower bound of the stack's extra; the newest is what an installation gets
-today. The proxy gets an environment of its own, without the service: their requirements exclude each other.
+today. The proxy gets an environment of its own, without the service: their requirements exclude each other. The AI SDK
+gets a build of the TypeScript client by npm, which needs node.
 Ends with 1 if a test failed.
 """
 
@@ -24,6 +25,7 @@ import typer
 from benchmarks.latency import where
 from tests.environments import REPOSITORY, environment, outcomes, version_of
 from tests.pages import table, write_between
+from tests.stacks import ai_sdk
 from tests.stacks.agents_under_test import STACKS
 from tests.stacks.test_proxy import PROXY_VARIABLE
 
@@ -67,6 +69,14 @@ def play(stack: str, *, oldest: bool) -> tuple[str, Score]:
         return found, score(python, Path(directory), ["tests/stacks", "-k", stack])
 
 
+def play_ai_sdk(*, oldest: bool) -> tuple[str, Score]:
+    """The version and the score of the oldest or the newest AI SDK with the TypeScript client."""
+    with TemporaryDirectory() as directory:
+        folder, found = ai_sdk.built(Path(directory), ai_sdk.oldest() if oldest else "latest")
+        os.environ[ai_sdk.FOLDER_VARIABLE] = str(folder)
+        return found, score(Path(sys.executable), Path(directory), ["tests/stacks", "-k", ai_sdk.STACK])
+
+
 def play_proxy() -> tuple[str, Score]:
     """The version and the score of LiteLLM's proxy, as `litellm[proxy]` installs it today."""
     with TemporaryDirectory() as directory:
@@ -79,29 +89,36 @@ def play_proxy() -> tuple[str, Score]:
 
 def matrix(scores: dict[str, Any]) -> str:
     """A row a stack and version, in Markdown."""
-    rows = [["stack", "version", "passed", "failed", "not applicable"]]
-    for stack, versions in scores.items():
-        rows += [[stack, v, *(str(s[n]) for n in ("passed", "failed", "skipped"))] for v, s in versions.items()]
+    rows = [["stack", "version", "passed", "failed", "not applicable", "at commit"]]
+    for stack in (*STACKS, PROXY):
+        for version, found in scores.get(stack, {}).items():
+            rows.append([stack, version, *(str(found[n]) for n in ("passed", "failed", "skipped", "commit"))])
     return table(rows)
 
 
 def main(
     stack: Annotated[list[str] | None, typer.Option(help="Play this stack alone; may be given again.")] = None,
 ) -> None:
-    """Play the stacks; a run of all of them writes the result and the table."""
+    """Play the stacks, and write what passed in place of what these stacks had before."""
     wanted = stack or [*STACKS, PROXY]
     if unknown := set(wanted) - {*STACKS, PROXY}:
         raise typer.BadParameter(f"unknown: {', '.join(sorted(unknown))}")
-    scores: dict[str, Any] = {}
+    place, scores = where(COMMAND), {}
     for name in wanted:
-        plays = [play_proxy()] if name == PROXY else [play(name, oldest=True), play(name, oldest=False)]
-        scores[name] = {version: asdict(result) for version, result in plays}
+        scores[name] = {v: asdict(result) | {"commit": place["commit"]} for v, result in _plays(name)}
+    known = json.loads(RESULT.read_text("utf-8")) | scores | place
+    RESULT.write_text(json.dumps(known, indent=2) + "\n")
+    write_between(PAGE, MARKS, matrix(known), place)
     typer.echo(matrix(scores))
-    if not stack:
-        place = where(COMMAND)
-        RESULT.write_text(json.dumps(scores | place, indent=2) + "\n")
-        write_between(PAGE, MARKS, matrix(scores), place)
     raise typer.Exit(any(result["failed"] for versions in scores.values() for result in versions.values()))
+
+
+def _plays(name: str) -> list[tuple[str, Score]]:
+    if name == PROXY:
+        return [play_proxy()]
+    if name == ai_sdk.STACK:
+        return [play_ai_sdk(oldest=True), play_ai_sdk(oldest=False)]
+    return [play(name, oldest=True), play(name, oldest=False)]
 
 
 if __name__ == "__main__":

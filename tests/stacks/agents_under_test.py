@@ -14,8 +14,10 @@ STACKS = {
     "langchain": "tests.stacks.with_langchain",
     "openai-agents": "tests.stacks.with_openai_agents",
     "pydantic-ai": "tests.stacks.with_pydantic_ai",
+    "strands": "tests.stacks.with_strands",
+    "ai-sdk": "tests.stacks.with_ai_sdk",
 }
-"""Where each stack's agent is; the key is its extra, and its package on PyPI but for a suffix."""
+"""Where each stack's agent is; the key is its extra, and its package on PyPI but for a suffix, or an export on npm."""
 
 
 class Agent(ABC):

@@ -11,9 +11,22 @@ from sojourn.integrations.conversations import Conversations
 from sojourn.integrations.tool_results import ToolResult
 from sojourn.v1 import types_pb2
 from sojourn_server.app import App
-from tests.stacks.test_laws import decisions, last_facts, records
+from sojourn_server.config import Config, ModeName
+from tests.stacks.test_laws import decisions, in_mode, last_facts, records
 
 PATIENT_MS = 5_000
+
+
+@pytest.fixture
+def mode() -> ModeName:
+    """That of a router that nobody has configured."""
+    return "LIVE"
+
+
+@pytest.fixture
+def config(config: Config, mode: ModeName) -> Config:
+    """The shared configuration in this mode."""
+    return in_mode(config, mode)
 
 
 @pytest.fixture
@@ -58,6 +71,28 @@ def test_a_failure_that_comes_after_its_retry_changes_nothing(client: sojourn.Cl
     conversations.end("c", "SUCCEEDED", wait=True)
     assert [(d.request.turn_index, d.request.attempt) for d in decisions(server, "c")] == [(0, 0), (0, 1)]
     assert last_facts(server, "c").error == types_pb2.SEVERITY_NONE
+
+
+@pytest.mark.parametrize("mode", ["SHADOW"])
+def test_in_shadow_a_call_that_is_tried_again_keeps_its_decision(client: sojourn.Client, server: App):
+    conversations = Conversations(client)
+    call = conversations.choose("c", own="mine")
+    conversations.could_not_serve(call, TimeoutError())
+    assert conversations.choose("c", own="mine") == call
+    conversations.report(call, error="NONE")
+    conversations.end("c", "SUCCEEDED", wait=True)
+    facts = last_facts(server, "c")
+    assert (facts.served_model, facts.error, facts.error_code) == ("mine", types_pb2.SEVERITY_NONE, "")
+    assert len(decisions(server, "c")) == 1
+
+
+@pytest.mark.parametrize("mode", ["SHADOW"])
+def test_in_shadow_a_failure_is_told_of_the_stacks_own_model(client: sojourn.Client, server: App):
+    conversations = Conversations(client)
+    conversations.could_not_serve(conversations.choose("c"), TimeoutError())
+    conversations.end("c", "FAILED", wait=True)
+    facts = last_facts(server, "c")
+    assert (facts.served_model, facts.error_code) == ("own", "TimeoutError")
 
 
 def test_a_conversation_that_began_in_another_process_goes_on_where_it_was(client: sojourn.Client, server: App):

@@ -11,12 +11,18 @@ import pytest
 
 from sojourn_server.app import App
 from tests.stacks.agents_under_test import STACKS, agent_class
+from tests.stacks.ai_sdk import FOLDER_VARIABLE, STACK
 from tests.stacks.test_laws import models_of
 
 FOLDER = Path(__file__).parents[2] / "examples" / "stacks"
-EXAMPLES = dict(
-    zip(STACKS, ("litellm_router", "langchain_agent", "openai_agents_run", "pydantic_ai_agent"), strict=True)
-)
+EXAMPLES = {
+    "litellm": "litellm_router.py",
+    "langchain": "langchain_agent.py",
+    "openai-agents": "openai_agents_run.py",
+    "pydantic-ai": "pydantic_ai_agent.py",
+    "strands": "strands_agent.py",
+    STACK: "ai_sdk_run.ts",
+}
 
 pytestmark = [pytest.mark.parametrize("stack", STACKS), pytest.mark.filterwarnings("default"), pytest.mark.timeout(300)]
 
@@ -28,8 +34,10 @@ def run(stack: str, address: str) -> str:
     except ImportError as error:
         pytest.skip(f"SKIPPED: {stack} is not installed ({error}); run python -m tests.stacks")
     variables = os.environ | {"SOJOURN_ADDRESS": address, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-    example = [sys.executable, str(FOLDER / f"{EXAMPLES[stack]}.py")]
-    result = subprocess.run(example, env=variables, capture_output=True, text=True, check=False)
+    file = FOLDER / EXAMPLES[stack]
+    program = [sys.executable, str(file)] if file.suffix == ".py" else ["node", f"dist/stacks/{file.stem}.js"]
+    folder = os.environ[FOLDER_VARIABLE] if stack == STACK else None
+    result = subprocess.run(program, cwd=folder, env=variables, capture_output=True, text=True, check=False)
     assert result.returncode == 0 or "sojourn.errors.DroppedReports" in result.stderr.splitlines()[-1]
     return result.stdout
 

@@ -16,7 +16,8 @@ import pytest
 
 import sojourn
 from sojourn.v1 import admin_pb2, admin_pb2_grpc, journal_pb2, types_pb2
-from sojourn_server.config import Config, PolicyConfig
+from sojourn_server.config import Config, ModeName, PolicyConfig
+from sojourn_server.learner.credit import played_turns
 from tests.stacks.agents_under_test import STACKS, Agent, agent_class
 from tests.stacks.fake_models import (
     CACHED_TOKENS,
@@ -47,11 +48,21 @@ class Server(Protocol):
     address: str
 
 
+def in_mode(config: Config, mode: ModeName) -> Config:
+    """A configuration with one policy in this mode."""
+    return config.model_copy(update={"policies": {"default": PolicyConfig(mode=mode)}})
+
+
 @pytest.fixture
-def config(config: Config) -> Config:
+def mode() -> ModeName:
     """The table decides, so that searches go to the small model in every run."""
-    policy = PolicyConfig(mode="HEURISTIC")
-    return config.model_copy(update={"policies": {"default": policy}})
+    return "HEURISTIC"
+
+
+@pytest.fixture
+def config(config: Config, mode: ModeName) -> Config:
+    """The shared configuration in this mode."""
+    return in_mode(config, mode)
 
 
 @asynccontextmanager
@@ -251,6 +262,22 @@ def test_without_an_event_loop_all_is_the_same(stack: str, server: Server):
         assert await made.end("e", 1) == sojourn.Acknowledgement("RECORDED", 2)
 
     assert play(stack, server.address, act) == models_of(server, "e")
+
+
+@pytest.mark.parametrize("mode", ["SHADOW"])
+def test_in_shadow_the_stacks_own_model_serves_and_is_told_as_what_served(stack: str, server: Server):
+    episodes = [f"e{number}" for number in range(8)]  # LiteLLM draws its own choice from the group
+
+    async def act(made: Agent) -> None:
+        for episode_id in episodes:
+            await made.run(episode_id)
+            assert await made.end(episode_id, 1) == sojourn.Acknowledgement("RECORDED", 2)
+
+    called = play(stack, server.address, act)
+    turns = [turn for episode_id in episodes for turn in played_turns(records(server, episode_id))]
+    assert called != [turn.decision.answer.model for turn in turns]
+    assert set(called) <= {OWN, *NAMES}
+    assert [turn.facts and turn.served for turn in turns] == called
 
 
 def test_without_a_router_the_fallback_table_serves(stack: str, unused_port: int):

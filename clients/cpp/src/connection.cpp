@@ -15,6 +15,7 @@ namespace sojourn {
 namespace {
 
 constexpr std::size_t max_message_bytes = 64 * 1024;
+constexpr std::size_t max_id_bytes = 128;
 
 /// The defaults would let a channel sleep for up to two minutes after an outage: a long time to go on without the
 /// router.
@@ -36,6 +37,22 @@ void put(grpc::ClientContext& context, const std::string& key, const std::string
   }
 }
 
+/// An episode's id as the header by which a proxy keeps its turns together: visible ASCII but for "%" stays, any other
+/// byte becomes "%" and two hexadecimal digits. An id that the router refuses for its length is left out, as a header
+/// may be too long for the transport, which says less clearly why.
+std::string episode_header(const std::string& id) {
+  static const char digits[] = "0123456789ABCDEF";
+  std::string header;
+  for (const unsigned char byte : id.size() <= max_id_bytes ? id : std::string{}) {
+    if (byte > ' ' && byte <= '~' && byte != '%') {
+      header += static_cast<char>(byte);
+    } else {
+      header += {'%', digits[byte / 16], digits[byte % 16]};
+    }
+  }
+  return header;
+}
+
 void check(const grpc::Status& status) {
   if (!status.ok()) {
     throw refused_by(status);
@@ -53,7 +70,7 @@ Connection::Connection(const std::string& target, Options options)
 
 v1::DecideResponse Connection::decide(const v1::DecideRequest& request) {
   grpc::ClientContext context;
-  prepare(context, options_.decide_deadline, asked(options_.traceparent));
+  prepare(context, options_.decide_deadline, request.episode_id(), asked(options_.traceparent));
   v1::DecideResponse answer;
   check(stub_->Decide(&context, request, &answer));
   return answer;
@@ -63,7 +80,7 @@ Receipt Connection::report_turn(v1::ReportTurnRequest request) {
   check_size(request);
   return delivery_.offer(
       [this, request = std::move(request), trace = asked(options_.traceparent)](grpc::ClientContext& context) {
-        prepare(context, options_.report_deadline, trace);
+        prepare(context, options_.report_deadline, request.episode_id(), trace);
         v1::ReportTurnResponse answer;
         check(stub_->ReportTurn(&context, request, &answer));
         return Acknowledgement{state_name(answer.state()), 0};
@@ -74,7 +91,7 @@ Receipt Connection::report_outcome(v1::ReportOutcomeRequest request) {
   check_size(request);
   return delivery_.offer(
       [this, request = std::move(request), trace = asked(options_.traceparent)](grpc::ClientContext& context) {
-        prepare(context, options_.report_deadline, trace);
+        prepare(context, options_.report_deadline, request.episode_id(), trace);
         v1::ReportOutcomeResponse answer;
         check(stub_->ReportOutcome(&context, request, &answer));
         return Acknowledgement{state_name(answer.state()), answer.joined_decisions()};
@@ -82,8 +99,11 @@ Receipt Connection::report_outcome(v1::ReportOutcomeRequest request) {
 }
 
 void Connection::prepare(grpc::ClientContext& context, std::chrono::milliseconds deadline,
-                         const std::string& trace) const {
+                         const std::string& episode_id, const std::string& trace) const {
   context.set_deadline(std::chrono::system_clock::now() + deadline);
+  if (const std::string header = episode_header(episode_id); !header.empty()) {
+    put(context, "sojourn-episode", header);
+  }
   if (!trace.empty()) {
     put(context, "traceparent", trace);
   }

@@ -35,7 +35,8 @@ class Connection {
   Delivery& delivery() { return delivery_; }
 
  private:
-  void prepare(grpc::ClientContext& context, std::chrono::milliseconds deadline, const std::string& trace) const;
+  void prepare(grpc::ClientContext& context, std::chrono::milliseconds deadline, const std::string& episode_id,
+               const std::string& trace) const;
 
   const Options options_;
   const std::unique_ptr<v1::RouterService::Stub> stub_;

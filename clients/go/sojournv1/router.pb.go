@@ -212,7 +212,7 @@ type DecideResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the decision, derived from its key; 44 hexadecimal digits. Empty = the journal is away, nothing is on record.
 	DecisionId string `protobuf:"bytes,1,opt,name=decision_id,json=decisionId,proto3" json:"decision_id,omitempty"`
-	// Name of the chosen model.
+	// Name of the chosen model. In MODE_SHADOW the one that would serve: serve your own, and name it in served_model.
 	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
 	// Probability of this choice given all that went before in the episode, in (0, 1]. These multiply along an episode.
 	Propensity float64 `protobuf:"fixed64,3,opt,name=propensity,proto3" json:"propensity,omitempty"`

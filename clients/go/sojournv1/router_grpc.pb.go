@@ -32,6 +32,8 @@ const (
 //
 // Chooses a model for each turn of an episode and takes reports back.
 // An episode is named by (policy, episode_id); a decision by (policy, episode_id, turn_index, attempt).
+// Callers name the episode in the metadata "sojourn-episode" as well, by which a proxy keeps its turns on one router:
+// the id's bytes, all but visible ASCII, and "%" too, escaped as "%" and two hexadecimal digits. No router reads it.
 type RouterServiceClient interface {
 	// Chooses the model for one turn. Does not call any model.
 	// Committed before it answers; a repeat with the same payload returns the first answer.
@@ -93,6 +95,8 @@ func (c *routerServiceClient) ReportOutcome(ctx context.Context, in *ReportOutco
 //
 // Chooses a model for each turn of an episode and takes reports back.
 // An episode is named by (policy, episode_id); a decision by (policy, episode_id, turn_index, attempt).
+// Callers name the episode in the metadata "sojourn-episode" as well, by which a proxy keeps its turns on one router:
+// the id's bytes, all but visible ASCII, and "%" too, escaped as "%" and two hexadecimal digits. No router reads it.
 type RouterServiceServer interface {
 	// Chooses the model for one turn. Does not call any model.
 	// Committed before it answers; a repeat with the same payload returns the first answer.

@@ -149,7 +149,7 @@ const (
 	Mode_MODE_UNSPECIFIED Mode = 0
 	// Serve the heuristic's table; learn in the background.
 	Mode_MODE_HEURISTIC Mode = 1
-	// Decide and record; the caller serves what it likes and reports it.
+	// Decide and record; the caller serves what it likes and reports it. What is never reported is never learned.
 	Mode_MODE_SHADOW Mode = 2
 	// Serve the learned policy to its share of episodes.
 	Mode_MODE_LIVE Mode = 3

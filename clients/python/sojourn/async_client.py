@@ -99,7 +99,10 @@ class AsyncClient(ClientBase["AsyncEpisode", AsyncReceipt]):
 
     async def _decide(self, request: router_pb2.DecideRequest) -> router_pb2.DecideResponse | Refusal:
         return await _call(
-            self._stub.Decide, request, timeout_s=self._decide_deadline_s, metadata=self._with_token(self._metadata())
+            self._stub.Decide,
+            request,
+            timeout_s=self._decide_deadline_s,
+            metadata=self._with_token(self._metadata(request)),
         )
 
     async def _send(self, report: Report) -> ReportResponse | Refusal:
@@ -111,7 +114,7 @@ class AsyncClient(ClientBase["AsyncEpisode", AsyncReceipt]):
         )
 
     async def _deliver(self, request: ReportRequest, *, wait: bool = False) -> Acknowledgement | None:
-        settled = self._delivery.offer(Report(request, self._metadata()))
+        settled = self._delivery.offer(Report(request, self._metadata(request)))
         if not wait:
             return None
         if settled is None:

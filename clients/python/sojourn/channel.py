@@ -7,8 +7,10 @@ one attempt may take.)
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterable
 from typing import Any, Protocol, cast
+from urllib.parse import quote
 
 import grpc
 
@@ -21,6 +23,9 @@ OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 5_000),
 )
 TRACEPARENT_KEY = "traceparent"
+EPISODE_KEY = "sojourn-episode"
+MAX_ID_BYTES = 128
+_KEPT_IN_HEADERS = string.punctuation.replace("%", "")
 
 
 class _FailedCall(Protocol):
@@ -31,6 +36,16 @@ class _FailedCall(Protocol):
     def details(self) -> str | None: ...
 
     def trailing_metadata(self) -> Iterable[tuple[str, Any]] | None: ...
+
+
+def episode_header(episode_id: str) -> str:
+    """Return an episode's id as the header by which a proxy keeps its turns together, "" for an id that is none.
+
+    Of the id's UTF-8, visible ASCII but for "%" stays; any other byte becomes "%" and two hexadecimal digits. An id
+    that the router refuses for its length is left out: a header may be too long for the transport, which says less
+    clearly why.
+    """
+    return quote(episode_id, safe=_KEPT_IN_HEADERS) if len(episode_id.encode()) <= MAX_ID_BYTES else ""
 
 
 def refusal_of(error: grpc.RpcError) -> Refusal:

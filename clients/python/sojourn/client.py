@@ -88,7 +88,10 @@ class Client(ClientBase["Episode", Acknowledgement | None]):
 
     def _decide(self, request: router_pb2.DecideRequest) -> router_pb2.DecideResponse | Refusal:
         return _call(
-            self._stub.Decide, request, timeout_s=self._decide_deadline_s, metadata=self._with_token(self._metadata())
+            self._stub.Decide,
+            request,
+            timeout_s=self._decide_deadline_s,
+            metadata=self._with_token(self._metadata(request)),
         )
 
     def _send(self, report: Report) -> ReportResponse | Refusal:
@@ -99,7 +102,7 @@ class Client(ClientBase["Episode", Acknowledgement | None]):
         )
 
     def _deliver(self, request: ReportRequest, *, wait: bool = False) -> Acknowledgement | None:
-        settled = self._delivery.offer(Report(request, self._metadata()))
+        settled = self._delivery.offer(Report(request, self._metadata(request)))
         if not wait:
             return None
         if settled is None:

@@ -13,13 +13,14 @@ from typing import Generic, TypedDict, TypeVar, Unpack
 
 import grpc
 
-from sojourn.channel import TRACEPARENT_KEY
+from sojourn.channel import EPISODE_KEY, TRACEPARENT_KEY, episode_header
 from sojourn.counters import Counters, RefusedReport, Tally
 from sojourn.fallback import FallbackTable
 from sojourn.messages import OutcomeReport, ReportRequest, Status, TurnReport, outcome_request, turn_request
 from sojourn.progress import EpisodeKey, Progress
 from sojourn.reports import Metadata
 from sojourn.tracing import current_traceparent
+from sojourn.v1 import router_pb2
 
 _log = logging.getLogger("sojourn")
 EpisodeT = TypeVar("EpisodeT")
@@ -130,9 +131,9 @@ class ClientBase(ABC, Generic[EpisodeT, ReceiptT]):
         request = outcome_request(status, outcome, policy=self.policy, episode_id=episode_id)
         return self._deliver(request, wait=wait)
 
-    def _metadata(self) -> Metadata:
-        header = self._traceparent()
-        return ((TRACEPARENT_KEY, header),) if header else ()
+    def _metadata(self, request: router_pb2.DecideRequest | ReportRequest) -> Metadata:
+        headers = {EPISODE_KEY: episode_header(request.episode_id), TRACEPARENT_KEY: self._traceparent()}
+        return tuple((key, value) for key, value in headers.items() if value)
 
     def _with_token(self, metadata: Metadata) -> Metadata:
         """Asked when a call is made: a report may wait longer than a token lives."""

@@ -56,7 +56,8 @@ class Decision:
     itself, such as "DEADLINE_EXCEEDED"; then `reason` is "DECIDED_BY_CLIENT", `decision_id` is None,
     `propensity` is 1, and nothing is known of the router's policy. `propensity` is the probability of this
     choice given all that went before in the episode, in (0, 1]. `ranked` is best utility first; a held turn
-    lists the incumbent alone.
+    lists the incumbent alone. In `mode` "SHADOW" `model` is the one that would serve: serve your own, and report it as
+    `served_model`.
     """
 
     episode_id: str

@@ -17,6 +17,7 @@ use crate::v1::router_service_client::RouterServiceClient;
 use crate::v1::{DecideRequest, DecideResponse, ReportOutcomeRequest, ReportState, ReportTurnRequest};
 
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+const MAX_ID_BYTES: usize = 128;
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
 /// Text that is asked for when it is needed, such as a token that is renewed from time to time.
@@ -128,7 +129,8 @@ impl Client {
 
     pub(crate) async fn decide(&self, request: DecideRequest) -> Result<DecideResponse, Refused> {
         let Line { stub, options } = &*self.0.line;
-        let request = self.0.line.outgoing(request, options.decide_deadline, self.0.line.trace().as_deref());
+        let episode = request.episode_id.clone();
+        let request = self.0.line.outgoing(request, options.decide_deadline, &episode, self.0.line.trace().as_deref());
         answer_within(options.decide_deadline, stub.clone().decide(request)).await
     }
 
@@ -151,10 +153,11 @@ impl Line {
         self.options.traceparent.as_ref()?()
     }
 
-    fn outgoing<T>(&self, message: T, deadline: Duration, trace: Option<&str>) -> Request<T> {
+    fn outgoing<T>(&self, message: T, deadline: Duration, episode: &str, trace: Option<&str>) -> Request<T> {
         let mut request = Request::new(message);
         request.set_timeout(deadline);
         let token = self.options.token.as_ref().and_then(|ask| ask());
+        put(request.metadata_mut(), "sojourn-episode", episode_header(episode).as_deref());
         put(request.metadata_mut(), "traceparent", trace);
         put(request.metadata_mut(), "authorization", token.map(|token| format!("Bearer {token}")).as_deref());
         request
@@ -167,11 +170,11 @@ impl Courier for Arc<Line> {
         let mut stub = self.stub.clone();
         let (state, joined_decisions) = match report {
             Report::Turn(request) => {
-                let call = stub.report_turn(self.outgoing(request.clone(), deadline, trace));
+                let call = stub.report_turn(self.outgoing(request.clone(), deadline, &request.episode_id, trace));
                 (answer_within(deadline, call).await?.state(), 0)
             }
             Report::Outcome(request) => {
-                let call = stub.report_outcome(self.outgoing(request.clone(), deadline, trace));
+                let call = stub.report_outcome(self.outgoing(request.clone(), deadline, &request.episode_id, trace));
                 let answer = answer_within(deadline, call).await?;
                 (answer.state(), answer.joined_decisions)
             }
@@ -198,6 +201,18 @@ fn channel(target: &str, tls: Option<ClientTlsConfig>) -> Result<Channel, tonic:
     let endpoint = Endpoint::from_shared(format!("{scheme}://{target}"))?.connect_timeout(CONNECT_WITHIN);
     let endpoint = if let Some(tls) = tls { endpoint.tls_config(tls)? } else { endpoint };
     Ok(endpoint.connect_lazy())
+}
+
+/// An episode's id as the header by which a proxy keeps its turns together: visible ASCII but for "%" stays, any other
+/// byte becomes "%" and two hexadecimal digits. An id that the router refuses for its length is left out, as a header may
+/// be too long for the transport, which says less clearly why.
+fn episode_header(id: &str) -> Option<String> {
+    let written = |byte: u8| match byte {
+        b'%' => "%25".to_owned(),
+        b'!'..=b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    (1..=MAX_ID_BYTES).contains(&id.len()).then(|| id.bytes().map(written).collect())
 }
 
 /// A value that is no header is left out: the call goes on without it, and the router says what is missing.

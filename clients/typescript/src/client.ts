@@ -9,6 +9,7 @@ import { refusal, refusalOf, RequestRefused, type Refusal } from "./errors.js";
 import type { FallbackTable } from "./fallback.js";
 
 const MAX_MESSAGE_BYTES = 64 * 1024;
+const MAX_ID_BYTES = 128;
 const CHANNEL = { "grpc.initial_reconnect_backoff_ms": 100, "grpc.max_reconnect_backoff_ms": 5_000 };
 
 /** What a client may be made with; all may be left out. */
@@ -56,7 +57,8 @@ export class Client {
   /** Asks for one turn's model; resolves to why there is no answer rather than rejecting. */
   async decide(request: DecideRequest): Promise<DecideResponse | Refusal> {
     checkSize(RouterService.service.Decide.requestSerialize(request));
-    return this.#call<DecideResponse>(this.options.decideDeadlineMs ?? 50, this.#trace(), (metadata, options, done) =>
+    const headers = this.#headers(request);
+    return this.#call<DecideResponse>(this.options.decideDeadlineMs ?? 50, headers, (metadata, options, done) =>
       this.#stub.Decide(request, metadata, options, done as requestCallback<any>),
     );
   }
@@ -64,13 +66,16 @@ export class Client {
   /** Queues the facts of one turn. Resolves when the router acknowledges, rejects when it refuses for good. */
   reportTurn(request: ReportTurnRequest): Promise<Acknowledgement> {
     checkSize(RouterService.service.ReportTurn.requestSerialize(request));
-    return this.#offer((metadata, options, done) => this.#stub.ReportTurn(request, metadata, options, done));
+    return this.#offer(this.#headers(request), (metadata, options, done) =>
+      this.#stub.ReportTurn(request, metadata, options, done),
+    );
   }
 
   /** Queues an episode's outcome. Resolves when it is durable, rejects when the router refuses it for good. */
   reportOutcome(request: ReportOutcomeRequest): Promise<Acknowledgement> {
     checkSize(RouterService.service.ReportOutcome.requestSerialize(request));
-    return this.#offer((metadata, options, done) => this.#stub.ReportOutcome(request, metadata, options, done), 0);
+    const begin: Begin = (metadata, options, done) => this.#stub.ReportOutcome(request, metadata, options, done);
+    return this.#offer(this.#headers(request), begin, 0);
   }
 
   /** Waits until every report is settled; false if the time runs out first. */
@@ -85,20 +90,19 @@ export class Client {
     this.#stub.close();
   }
 
-  #offer(begin: Begin, joined?: number): Promise<Acknowledgement> {
-    const trace = this.#trace();
+  #offer(headers: Headers, begin: Begin, joined?: number): Promise<Acknowledgement> {
     return this.#delivery.offer(async () => {
-      const answer = await this.#call<any>(this.options.reportDeadlineMs ?? 5_000, trace, begin);
+      const answer = await this.#call<any>(this.options.reportDeadlineMs ?? 5_000, headers, begin);
       if ("code" in answer) return answer;
       const state = String(answer.state ?? "").replace("REPORT_STATE_", "");
       return joined === undefined ? { state } : { state, joinedDecisions: answer.joinedDecisions ?? joined };
     });
   }
 
-  #call<T extends object>(deadlineMs: number, trace: string | undefined, begin: Begin): Promise<T | Refusal> {
+  #call<T extends object>(deadlineMs: number, headers: Headers, begin: Begin): Promise<T | Refusal> {
     const metadata = new Metadata();
     const token = typeof this.options.token === "function" ? this.options.token() : this.options.token;
-    if (trace) metadata.set("traceparent", trace);
+    for (const [key, value] of Object.entries(headers)) if (value) metadata.set(key, value);
     if (token) metadata.set("authorization", `Bearer ${token}`);
     return new Promise((resolve) => {
       begin(metadata, { deadline: Date.now() + deadlineMs }, (error, answer) =>
@@ -107,12 +111,27 @@ export class Client {
     });
   }
 
-  #trace(): string | undefined {
-    return this.options.traceparent?.();
+  /** Headers of the moment when a call or report is made. */
+  #headers({ episodeId }: { episodeId?: string }): Headers {
+    return { "sojourn-episode": episodeHeader(episodeId ?? ""), traceparent: this.options.traceparent?.() };
   }
 }
 
+type Headers = Readonly<Record<string, string | undefined>>;
 type Begin = (metadata: Metadata, options: { deadline: number }, done: requestCallback<object>) => void;
+
+/**
+ * An episode's id as the header by which a proxy keeps its turns together: of its UTF-8, visible ASCII but for "%" stays,
+ * any other byte becomes "%" and two hexadecimal digits. An id that the router refuses for its length is left out, as a
+ * header may be too long for the transport, which says less clearly why.
+ */
+function episodeHeader(episodeId: string): string {
+  const bytes = Buffer.from(episodeId);
+  const kept = (byte: number) => byte > 0x20 && byte < 0x7f && byte !== 0x25;
+  const escaped = (byte: number) => `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
+  const written = [...bytes].map((byte) => (kept(byte) ? String.fromCharCode(byte) : escaped(byte)));
+  return bytes.length <= MAX_ID_BYTES ? written.join("") : "";
+}
 
 /** The transport answers what is too long with RESOURCE_EXHAUSTED, which would be retried for ever. */
 function checkSize(bytes: Buffer): void {

@@ -102,7 +102,7 @@ function backoffMs(retries: number, retryAfterMs: number): number {
 }
 
 /** A rejection that nobody looks at is counted already, and must not end the process. */
-function silenced<T>(promise: Promise<T>): Promise<T> {
+export function silenced<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => {});
   return promise;
 }

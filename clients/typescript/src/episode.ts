@@ -4,7 +4,7 @@
 
 import type { Client } from "./client.js";
 import type { DecideRequest, DecideResponse, ReportOutcomeRequest, TurnFacts } from "./contract.js";
-import type { Acknowledgement } from "./delivery.js";
+import { silenced, type Acknowledgement } from "./delivery.js";
 import { MISTAKES, NoFallback, refusal, RequestRefused, type Refusal } from "./errors.js";
 import { choose } from "./fallback.js";
 
@@ -102,7 +102,18 @@ export class Episode {
   }
 
   /** Ends the episode. Resolves when the outcome is durable, rejects with RequestRefused if the router refuses it. */
-  async end(outcome: Outcome): Promise<Acknowledgement> {
+  end(outcome: Outcome): Promise<Acknowledgement> {
+    return silenced(this.#end(outcome));
+  }
+
+  /** Leaves without an outcome, which comes from elsewhere; sends the last turn's facts. */
+  leaveOpen(): void {
+    this.#checkOpen();
+    this.#ended = true;
+    this.#volunteer(this.#newest);
+  }
+
+  async #end(outcome: Outcome): Promise<Acknowledgement> {
     this.#checkOpen();
     const last = this.#newest;
     const toldApart = last && !last.decision.decisionId; // the outcome's facts count to the newest turn on record
@@ -111,13 +122,6 @@ export class Episode {
     this.#ended = true;
     if (toldApart) this.#volunteer(last);
     return this.client.reportOutcome(request);
-  }
-
-  /** Leaves without an outcome, which comes from elsewhere; sends the last turn's facts. */
-  leaveOpen(): void {
-    this.#checkOpen();
-    this.#ended = true;
-    this.#volunteer(this.#newest);
   }
 
   async #settle(inputs: TurnInputs, turnIndex: number, previous: Turn | undefined, failed: Decision[]) {

@@ -2,9 +2,9 @@
 
 Stacks speak of conversations (sessions, threads, runs) and of calls. Here a conversation's calls become the turns
 of an episode that bears its id. A call that follows one that could not be served is another attempt at the same
-turn. A conversation that goes on after its outcome begins another episode. Whatever goes wrong is logged and gives
-None, for which the stack serves its own model. Everything may be called from any thread; a decision waits for the
-router at most the client's deadline.
+turn. A conversation that goes on after its outcome begins another episode. In SHADOW mode the stack serves its own
+model, which is told as what served. Whatever goes wrong is logged and gives None, for which the stack serves its own
+model too. Everything may be called from any thread; a decision waits for the router at most the client's deadline.
 """
 
 from __future__ import annotations
@@ -23,14 +23,20 @@ from sojourn.messages import OutcomeReport, Status, TurnInputs, TurnReport
 from sojourn.reports import Acknowledgement
 
 MAX_NAME_BYTES = 128
+OWN_MODEL = "own"
+"""What served in SHADOW mode, for stacks that cannot name their own model."""
 _log = logging.getLogger("sojourn")
 
 
 class Call(NamedTuple):
-    """The model for one call, and which decision it came from; plain values, so that a stack can carry it along."""
+    """The model for one call, and which decision it came from; plain values, so that a stack can carry it along.
+
+    `model` is None in SHADOW mode: the stack serves its own, whose name is `own`.
+    """
 
     conversation_id: str
-    model: str
+    model: str | None
+    own: str
     episode_id: str
     turn_index: int
     attempt: int
@@ -43,8 +49,16 @@ class _Conversation:
         self.episode = episode  # guarded by lock, like all that follows
         self.newest: Call | None = None  # None before the first, and when the stack served its own model
         self.told = False  # whether something was told of the newest call
-        self.failed = False  # whether the newest call could not be served
+        self.failure: TurnReport | None = None  # why the newest call could not be served; told if nobody tries it again
         self.ended = False
+
+    def begin(self, call: Call) -> Call:
+        self.newest, self.told, self.failure, self.ended = call, False, None, False
+        return call
+
+    def tell_failure(self) -> None:
+        if self.failure and not self.ended:
+            self.episode.report(**self.failure)
 
 
 class Conversations:
@@ -62,14 +76,15 @@ class Conversations:
         conversation_id: str,
         tool: ToolResult | None = None,
         *,
+        own: str = OWN_MODEL,
         answers_before: int = 0,
         again: bool = False,
         **inputs: Unpack[TurnInputs],
     ) -> Call | None:
         """Return the model of the next call; None leaves it to the stack.
 
-        `tool` is what the call works on. `answers_before` numbers the first turn of a conversation that began in
-        another process. `again` says that the stack tries the same call once more.
+        `tool` is what the call works on, `own` the name of the stack's own model. `answers_before` numbers the first
+        turn of a conversation that began in another process. `again` says that the stack tries the same call once more.
         """
         if tool:
             inputs["tool_name"] = tool.name.encode()[:MAX_NAME_BYTES].decode(errors="ignore")
@@ -77,13 +92,14 @@ class Conversations:
             conversation = self._conversation(conversation_id, answers_before)
             with conversation.lock:
                 before, conversation.newest = conversation.newest, None
-                again = before is not None and (conversation.failed or (again and not conversation.told))
+                again = before is not None and (bool(conversation.failure) or (again and not conversation.told))
+                if again and before and not before.model and not conversation.ended:
+                    # Nothing that the router chose has failed.
+                    return conversation.begin(before)
                 if before and tool and tool.failed and not again and not conversation.ended:
-                    conversation.episode.report(error="MEDIUM")
+                    conversation.episode.report(**_facts(before, error="MEDIUM"))
                 decision = self._decide(conversation, conversation_id, inputs, again=again)
-                conversation.newest = _call(conversation_id, decision)
-                conversation.told = conversation.failed = conversation.ended = False
-                return conversation.newest
+                return conversation.begin(_call(conversation_id, decision, own))
         except (SojournError, ValueError) as error:
             _log.warning("conversation %s: the stack serves its own model: %s", conversation_id, error)
             return None
@@ -93,6 +109,7 @@ class Conversations:
         conversation = self._known.get(call.conversation_id) if call else None
         if call is None or conversation is None:
             return
+        facts = _facts(call, **facts)
         try:
             with conversation.lock:
                 if conversation.newest == call and not conversation.ended:
@@ -106,12 +123,12 @@ class Conversations:
     def could_not_serve(self, call: Call | None, error: BaseException) -> None:
         """Tell that a call failed: the next one is another attempt; without a next one, the turn failed."""
         conversation = self._known.get(call.conversation_id) if call else None
-        if conversation is None:
+        if call is None or conversation is None:
             return
         with conversation.lock:
             if conversation.newest == call and not conversation.ended:
-                conversation.episode.report(error="HIGH", error_code=type(error).__name__)
-                conversation.told = conversation.failed = True
+                conversation.failure = _facts(call, error="HIGH", error_code=type(error).__name__)
+                conversation.told = True
 
     def has_told(self, conversation_id: str) -> bool:
         """Tell whether the newest call of a conversation was reported."""
@@ -131,6 +148,7 @@ class Conversations:
         if conversation is None:
             return self._client.report_outcome(conversation_id, status, wait=wait, **outcome)
         with conversation.lock:
+            conversation.tell_failure()
             episode, conversation.ended = conversation.episode, True
             endings = {"SUCCEEDED": episode.succeed, "FAILED": episode.fail, "ABANDONED": episode.abandon}
             return endings.get(status or "", episode.finish)(wait=wait, **outcome)
@@ -156,13 +174,21 @@ class Conversations:
             conversation = self._known[name]
         if quiet is not None and not quiet.ended:
             with quiet.lock:
+                quiet.tell_failure()
                 quiet.episode.leave_open()
         return conversation
 
 
-def _call(conversation_id: str, decision: Decision) -> Call:
+def _call(conversation_id: str, decision: Decision, own: str) -> Call:
     key = (decision.episode_id, decision.turn_index, decision.attempt, decision.decision_id)
-    return Call(conversation_id, decision.model, *key)
+    return Call(conversation_id, None if decision.mode == "SHADOW" else decision.model, own, *key)
+
+
+def _facts(call: Call, **facts: Unpack[TurnReport]) -> TurnReport:
+    """What is told of a call: in SHADOW mode with the model that served."""
+    if not call.model and not facts.get("served_model"):
+        facts["served_model"] = call.own
+    return facts
 
 
 class Ending:

@@ -21,7 +21,7 @@ from langgraph.config import get_config
 
 from sojourn.client import Client
 from sojourn.errors import SojournError
-from sojourn.integrations.conversations import Call, Conversations
+from sojourn.integrations.conversations import OWN_MODEL, Call, Conversations
 from sojourn.integrations.tool_results import ToolResult
 from sojourn.messages import OutcomeReport, Status, TurnReport
 from sojourn.reports import Acknowledgement
@@ -98,12 +98,18 @@ class SojournMiddleware(AgentMiddleware):
         return self.conversations.choose(
             _conversation_id(request.state["messages"]),
             last_tool_result(messages),
+            own=self._own_name(request.model),
             answers_before=answers_before,
             allow=list(self.models),
         )
 
     def _routed(self, request: ModelRequest, call: Call | None) -> ModelRequest:
-        return request.override(model=self.models[call.model]) if call else request
+        return request.override(model=self.models[call.model]) if call and call.model else request
+
+    def _own_name(self, own: BaseChatModel) -> str:
+        """The router's name for the agent's own model, else LangChain's."""
+        name = getattr(own, "model_name", None) or getattr(own, "model", None)
+        return next((name for name, model in self.models.items() if model is own), str(name or OWN_MODEL))
 
     def _report(self, call: Call | None, response: Any, seconds: float) -> None:
         messages = getattr(response, "result", [response])

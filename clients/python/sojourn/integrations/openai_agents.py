@@ -18,7 +18,7 @@ from typing import Any
 from agents import Model, ModelProvider, MultiProvider
 
 from sojourn.client import Client
-from sojourn.integrations.conversations import Call, Conversations, Ending
+from sojourn.integrations.conversations import OWN_MODEL, Call, Conversations, Ending
 from sojourn.integrations.tool_results import count_answers, last_tool_result
 from sojourn.messages import TurnReport
 
@@ -97,10 +97,11 @@ class _ChosenModel(Model):
             self._conversations.choose,
             self._conversation_id,
             last_tool_result(items),
+            own=self._own_name or OWN_MODEL,
             answers_before=count_answers(items),
             allow=list(self._models.models),
         )
-        return call, self._models.model(call.model if call else self._own_name)
+        return call, self._models.model((call and call.model) or self._own_name)
 
     def _report(self, call: Call | None, usage: Any, began: float) -> None:
         latency_ms = (time.monotonic() - began) * 1000

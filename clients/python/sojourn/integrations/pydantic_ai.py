@@ -35,6 +35,7 @@ class SojournModels(Ending):
     ) -> None:
         self.models = models
         self.own = own
+        self.own_name = next((name for name, model in models.items() if model is own), own.model_name)
         self.conversations = Conversations(client, task_type=task_type)
 
     def conversation(self, conversation_id: str) -> Model:
@@ -88,10 +89,11 @@ class _ChosenModel(WrapperModel):
             self._conversations.choose,
             self._conversation_id,
             last_tool_result(messages),
+            own=self._models.own_name,
             answers_before=sum(isinstance(message, ModelResponse) for message in messages),
             allow=list(self._models.models),
         )
-        return call, self._models.models[call.model] if call else self._models.own
+        return call, self._models.models[call.model] if call and call.model else self._models.own
 
     def _report(self, call: Call | None, response: ModelResponse, began: float) -> None:
         latency_ms = (time.monotonic() - began) * 1000

@@ -134,7 +134,7 @@ class DecideResponse(google.protobuf.message.Message):
     decision_id: builtins.str
     """Name of the decision, derived from its key; 44 hexadecimal digits. Empty = the journal is away, nothing is on record."""
     model: builtins.str
-    """Name of the chosen model."""
+    """Name of the chosen model. In MODE_SHADOW the one that would serve: serve your own, and name it in served_model."""
     propensity: builtins.float
     """Probability of this choice given all that went before in the episode, in (0, 1]. These multiply along an episode."""
     reason: sojourn.v1.types_pb2.Reason.ValueType

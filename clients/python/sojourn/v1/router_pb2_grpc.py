@@ -28,6 +28,8 @@ if _version_not_supported:
 class RouterServiceStub(object):
     """Chooses a model for each turn of an episode and takes reports back.
     An episode is named by (policy, episode_id); a decision by (policy, episode_id, turn_index, attempt).
+    Callers name the episode in the metadata "sojourn-episode" as well, by which a proxy keeps its turns on one router:
+    the id's bytes, all but visible ASCII, and "%" too, escaped as "%" and two hexadecimal digits. No router reads it.
     """
 
     def __init__(self, channel):
@@ -56,6 +58,8 @@ class RouterServiceStub(object):
 class RouterServiceServicer(object):
     """Chooses a model for each turn of an episode and takes reports back.
     An episode is named by (policy, episode_id); a decision by (policy, episode_id, turn_index, attempt).
+    Callers name the episode in the metadata "sojourn-episode" as well, by which a proxy keeps its turns on one router:
+    the id's bytes, all but visible ASCII, and "%" too, escaped as "%" and two hexadecimal digits. No router reads it.
     """
 
     def Decide(self, request, context):
@@ -116,6 +120,8 @@ def add_RouterServiceServicer_to_server(servicer, server):
 class RouterService(object):
     """Chooses a model for each turn of an episode and takes reports back.
     An episode is named by (policy, episode_id); a decision by (policy, episode_id, turn_index, attempt).
+    Callers name the episode in the metadata "sojourn-episode" as well, by which a proxy keeps its turns on one router:
+    the id's bytes, all but visible ASCII, and "%" too, escaped as "%" and two hexadecimal digits. No router reads it.
     """
 
     @staticmethod

@@ -20,6 +20,8 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
 class RouterServiceStub:
     """Chooses a model for each turn of an episode and takes reports back.
     An episode is named by (policy, episode_id); a decision by (policy, episode_id, turn_index, attempt).
+    Callers name the episode in the metadata "sojourn-episode" as well, by which a proxy keeps its turns on one router:
+    the id's bytes, all but visible ASCII, and "%" too, escaped as "%" and two hexadecimal digits. No router reads it.
     """
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
@@ -55,6 +57,8 @@ class RouterServiceStub:
 class RouterServiceAsyncStub:
     """Chooses a model for each turn of an episode and takes reports back.
     An episode is named by (policy, episode_id); a decision by (policy, episode_id, turn_index, attempt).
+    Callers name the episode in the metadata "sojourn-episode" as well, by which a proxy keeps its turns on one router:
+    the id's bytes, all but visible ASCII, and "%" too, escaped as "%" and two hexadecimal digits. No router reads it.
     """
 
     Decide: grpc.aio.UnaryUnaryMultiCallable[
@@ -89,6 +93,8 @@ class RouterServiceAsyncStub:
 class RouterServiceServicer(metaclass=abc.ABCMeta):
     """Chooses a model for each turn of an episode and takes reports back.
     An episode is named by (policy, episode_id); a decision by (policy, episode_id, turn_index, attempt).
+    Callers name the episode in the metadata "sojourn-episode" as well, by which a proxy keeps its turns on one router:
+    the id's bytes, all but visible ASCII, and "%" too, escaped as "%" and two hexadecimal digits. No router reads it.
     """
 
     @abc.abstractmethod

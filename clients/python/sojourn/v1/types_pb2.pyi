@@ -90,7 +90,7 @@ class _ModeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeW
     MODE_HEURISTIC: _Mode.ValueType  # 1
     """Serve the heuristic's table; learn in the background."""
     MODE_SHADOW: _Mode.ValueType  # 2
-    """Decide and record; the caller serves what it likes and reports it."""
+    """Decide and record; the caller serves what it likes and reports it. What is never reported is never learned."""
     MODE_LIVE: _Mode.ValueType  # 3
     """Serve the learned policy to its share of episodes."""
 
@@ -102,7 +102,7 @@ MODE_UNSPECIFIED: Mode.ValueType  # 0
 MODE_HEURISTIC: Mode.ValueType  # 1
 """Serve the heuristic's table; learn in the background."""
 MODE_SHADOW: Mode.ValueType  # 2
-"""Decide and record; the caller serves what it likes and reports it."""
+"""Decide and record; the caller serves what it likes and reports it. What is never reported is never learned."""
 MODE_LIVE: Mode.ValueType  # 3
 """Serve the learned policy to its share of episodes."""
 global___Mode = Mode

@@ -7,6 +7,7 @@ import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import io.grpc.stub.MetadataUtils;
+import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
@@ -26,8 +27,11 @@ import sojourn.v1.RouterServiceGrpc.RouterServiceBlockingStub;
  */
 public final class SojournClient implements AutoCloseable {
   private static final int MAX_MESSAGE_BYTES = 64 * 1024;
+  private static final int MAX_ID_BYTES = 128;
   private static final Duration CLOSE_WITHIN = Duration.ofSeconds(5);
   private static final long RECONNECT_AFTER_NS = Duration.ofSeconds(2).toNanos();
+  private static final Metadata.Key<String> EPISODE =
+      Metadata.Key.of("sojourn-episode", Metadata.ASCII_STRING_MARSHALLER);
   private static final Metadata.Key<String> TRACEPARENT =
       Metadata.Key.of("traceparent", Metadata.ASCII_STRING_MARSHALLER);
   private static final Metadata.Key<String> AUTHORIZATION =
@@ -61,7 +65,7 @@ public final class SojournClient implements AutoCloseable {
    */
   public boolean connect(Duration timeout) {
     try {
-      call(timeout, null, stub -> stub.withWaitForReady().decide(DecideRequest.getDefaultInstance()));
+      call(timeout, new Metadata(), stub -> stub.withWaitForReady().decide(DecideRequest.getDefaultInstance()));
       return true;
     } catch (RequestRefusedException refused) {
       return refused.code() != Status.Code.UNAVAILABLE && refused.code() != Status.Code.DEADLINE_EXCEEDED;
@@ -83,13 +87,17 @@ public final class SojournClient implements AutoCloseable {
    * router refuses for good, or a {@link DroppedReportException}.
    */
   public CompletableFuture<Acknowledgement> reportTurn(ReportTurnRequest request) {
-    return offer(request, stub -> acknowledgement(stub.reportTurn(request).getState(), 0));
+    return offer(
+        request,
+        headers(request.getEpisodeId()),
+        stub -> acknowledgement(stub.reportTurn(request).getState(), 0));
   }
 
   /** Queues the outcome of an episode that was left open, here or in another process; it is durable when acknowledged. */
   public CompletableFuture<Acknowledgement> reportOutcome(ReportOutcomeRequest request) {
     return offer(
         request,
+        headers(request.getEpisodeId()),
         stub -> {
           var answer = stub.reportOutcome(request);
           return acknowledgement(answer.getState(), answer.getJoinedDecisions());
@@ -125,7 +133,7 @@ public final class SojournClient implements AutoCloseable {
 
   /** Asks for one turn's model. Throws RequestRefusedException, whatever the reason. */
   DecideResponse decide(DecideRequest request) {
-    return call(options.decideDeadline, options.traceparent.get(), stub -> stub.decide(request));
+    return call(options.decideDeadline, headers(request.getEpisodeId()), stub -> stub.decide(request));
   }
 
   Tally tally() {
@@ -154,15 +162,40 @@ public final class SojournClient implements AutoCloseable {
   }
 
   private CompletableFuture<Acknowledgement> offer(
-      MessageLite request, Function<RouterServiceBlockingStub, Acknowledgement> send) {
+      MessageLite request, Metadata headers, Function<RouterServiceBlockingStub, Acknowledgement> send) {
     checkSize(request);
-    String trace = options.traceparent.get();
-    return delivery.offer(() -> call(options.reportDeadline, trace, send));
+    return delivery.offer(() -> call(options.reportDeadline, headers, send));
   }
 
-  private <T> T call(Duration deadline, String trace, Function<RouterServiceBlockingStub, T> method) {
+  /** Headers of the moment when a call or report is made. */
+  private Metadata headers(String episodeId) {
     Metadata headers = new Metadata();
-    put(headers, TRACEPARENT, trace);
+    put(headers, EPISODE, episodeHeader(episodeId));
+    put(headers, TRACEPARENT, options.traceparent.get());
+    return headers;
+  }
+
+  /**
+   * An episode's id as the header by which a proxy keeps its turns together: of its UTF-8, visible ASCII but for "%"
+   * stays, any other byte becomes "%" and two hexadecimal digits. An id that the router refuses for its length is left
+   * out, as a header may be too long for the transport, which says less clearly why.
+   */
+  private static String episodeHeader(String id) {
+    byte[] bytes = id.getBytes(StandardCharsets.UTF_8);
+    if (bytes.length > MAX_ID_BYTES) {
+      return null;
+    }
+    StringBuilder header = new StringBuilder();
+    for (byte b : bytes) {
+      boolean isKept = b > ' ' && b <= '~' && b != '%'; // bytes beyond ASCII are negative
+      header.append(isKept ? String.valueOf((char) b) : String.format("%%%02X", b));
+    }
+    return header.toString();
+  }
+
+  private <T> T call(Duration deadline, Metadata given, Function<RouterServiceBlockingStub, T> method) {
+    Metadata headers = new Metadata();
+    headers.merge(given);
     String token = options.token.get();
     put(headers, AUTHORIZATION, token == null || token.isEmpty() ? null : "Bearer " + token);
     try {
