@@ -146,13 +146,19 @@ def test_what_was_acknowledged_before_the_drain_is_learned_by_its_end(config: Co
 def test_calls_beyond_the_limit_in_flight_are_refused_at_once_and_told_when_to_come_back(config: Config):
     with App.open(edge(config, max_calls_in_flight=1), Telemetry.disabled()) as app, connected(app.address) as stubs:
         go_on = threading.Event()
-        in_flight = _silent(stubs.channel, "AdminService/ImportSnapshot", go_on)
-        wait_until(lambda: _is_refused(stubs))
+        calls = [_silent(stubs.channel, "AdminService/ImportSnapshot", go_on)]
+
+        def is_full() -> bool:
+            if calls[-1].done():  # it was refused itself, for the decision that was in flight
+                calls.append(_silent(stubs.channel, "AdminService/ImportSnapshot", go_on))
+            return _is_refused(stubs)
+
+        wait_until(is_full)
         found = refusal(lambda: stubs.decide("e"))
         assert (found.code, found.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
         assert found.retry_ms
         go_on.set()
-        assert in_flight.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert calls[-1].code() == grpc.StatusCode.INVALID_ARGUMENT
         assert stubs.decide("e").model
 
 
