@@ -143,7 +143,7 @@ class ServerConfig(Frozen):
     address: str = "127.0.0.1:50051"
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     threads: Annotated[int, Field(ge=1, le=512)] = 16
-    max_calls_in_flight: Annotated[int, Field(ge=1)] = 64
+    max_calls_in_flight: Annotated[int, Field(ge=1)] = 32
     reflection: bool = True
     drain_ms: Annotated[int, Field(ge=0)] = 10_000
     cached_episodes: Annotated[int, Field(ge=16)] = 10_000
