@@ -89,46 +89,40 @@ class Carrier:
     def unary(self, serve: Serve, *, short: bool) -> Serve:
         """A handler that answers with what `serve` returns; short work is done at once, where that is possible."""
 
+        @_with_its_status
         async def carry(data: bytes, context: Context) -> Any:
-            try:
-                if short:
-                    async with self._turn:
-                        await self._let_newcomers_in()
-                        if self._at_once():
-                            return serve(data, context)
-                return await self._in_thread(serve, data, context)
-            except Refused as refused:
-                await _end(context, refused.status)
+            if short:
+                async with self._turn:
+                    await self._let_newcomers_in()
+                    if self._at_once():
+                        return serve(data, context)
+            return await self._in_thread(serve, data, context)
 
         return carry
 
     def stream(self, serve: Serve) -> Serve:
         """A handler that sends what `serve` yields, from one thread, each after the one before is gone."""
 
+        @_with_its_status
         async def carry(data: bytes, context: Context) -> None:
             def send_all() -> None:
                 for answer in serve(data, context):
                     self.do(context.write(answer))
 
-            try:
-                await self._in_thread(send_all)
-            except Refused as refused:
-                await _end(context, refused.status)
+            await self._in_thread(send_all)
 
         return carry
 
     def upload(self, serve: Serve) -> Serve:
         """A handler whose `serve` iterates over the caller's messages, in a thread."""
 
+        @_with_its_status
         async def carry(_: object, context: Context) -> Any:
             def pieces() -> Iterator[Any]:
                 while (piece := self.do(context.read())) is not _END:
                     yield piece
 
-            try:
-                return await self._in_thread(serve, pieces(), context)
-            except Refused as refused:
-                await _end(context, refused.status)
+            return await self._in_thread(serve, pieces(), context)
 
         return carry
 
@@ -146,6 +140,18 @@ class Carrier:
 
     async def _in_thread(self, work: Callable[..., Any], *values: Any) -> Any:
         return await self._loop.run_in_executor(self.pool, work, *values)
+
+
+def _with_its_status(handler: Serve) -> Serve:
+    """The handler, whose call ends with the status that it raises."""
+
+    async def carry(data: Any, context: Context) -> Any:
+        try:
+            return await handler(data, context)
+        except Refused as refused:
+            await _end(context, refused.status)
+
+    return carry
 
 
 async def _end(context: Context, status: grpc.Status) -> None:
