@@ -121,13 +121,7 @@ class Metrics:
             self._add(REPORTS, kind, REPORT_STATES[state])
 
     def join(
-        self,
-        policy: str,
-        state: str,
-        *,
-        score: float | None = None,
-        cost_usd: float | None = None,
-        cohort: int = types_pb2.COHORT_UNSPECIFIED,
+        self, policy: str, state: str, *, score: float | None = None, cost_usd: float | None = None, cohort: int = 0
     ) -> None:
         """Counts an episode that the learner has met for the first time; not to be called while replaying.
 

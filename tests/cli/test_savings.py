@@ -17,6 +17,8 @@ def compared(score: tuple[float, float], usd: tuple[float, float]) -> Comparison
         control_episodes=100,
         learned_missing=0,
         control_missing=0,
+        learned_without_usd=0,
+        control_without_usd=0,
         score=Difference(sum(score) / 2, *score, 1000),
         score_bounds=(0.0, 0.0),
         usd=Difference(sum(usd) / 2, *usd, 1000),

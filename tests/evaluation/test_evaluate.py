@@ -33,7 +33,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
 
 
 def log_of(workshop: Workshop) -> Log:
-    return read_log(workshop.journal, POLICY, read_world(workshop.journal).policies[POLICY])
+    return read_log(workshop.journal, POLICY, read_world(workshop.journal))
 
 
 def evaluated(workshop: Workshop, *targets: Target) -> list[Evaluation]:
