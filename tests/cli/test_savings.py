@@ -57,6 +57,15 @@ def test_a_few_episodes_cannot_tell(tmp_path: Path):
     assert (result.exit_code, "heuristic" in result.stdout) == (0, True)
 
 
+def test_episodes_without_known_money_are_counted(tmp_path: Path):
+    with open_app(tmp_path) as app:
+        for i in range(5):
+            play(app.address, f"e{i}", turn_usd=0.01 if i else None)
+    found = run_json("savings", "--journal", tmp_path)
+    assert found[0]["learned_without_usd"] + sum(c["control_without_usd"] for c in found) == 1
+    assert "without USD" in run("savings", "--journal", tmp_path).stdout
+
+
 def test_a_journal_without_episodes_says_what_to_do(tmp_path: Path):
     with open_app(tmp_path):
         pass

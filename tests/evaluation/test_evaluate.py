@@ -60,6 +60,15 @@ def test_the_logged_policy_gets_its_own_mean_to_the_last_bit(played: Workshop):
     assert abs(found.one_step_gain.value) < 0.05
 
 
+def test_money_is_estimated_where_episodes_report_usage_alone(played: Workshop):
+    known = [e.cost_usd for e in log_of(played).episodes if e.cost_usd is not None]
+    assert len(known) == EPISODES
+    (found,) = evaluated(played, Target("logged", settings_of(played)))
+    assert found.cost_usd is not None
+    assert found.cost_usd.value == pytest.approx(sum(known) / EPISODES)
+    assert found.cost_usd.value > 0.0
+
+
 def test_weights_of_other_targets_have_mean_one(played: Workshop):
     """Though phases are revisited, draws are shared and scores move: three standard errors."""
     targets = [

@@ -57,7 +57,10 @@ def cost_usd(records: Sequence[journal_pb2.JournalRecord], registries: Mapping[i
     for record in records:
         if record.HasField("outcome") and not record.outcome.late and record.outcome.request.HasField("cost_usd"):
             return record.outcome.request.cost_usd
-    costs = [turn_cost_usd(turn, registries) for turn in played_turns(records)]
+    turns, facts = played_turns(records), facts_by_turn(records)
+    by_client = facts.keys() - {turn.turn_index for turn in turns}
+    turns += [PlayedTurn(t, turns[-1].decision, facts[t], facts[t].served_model) for t in by_client if turns]
+    costs = [turn_cost_usd(turn, registries) for turn in turns]
     known = [cost for cost in costs if cost is not None]
     return sum(known) if known and len(known) == len(costs) else None
 
@@ -78,8 +81,7 @@ def turn_cost_usd(turn: PlayedTurn, registries: Mapping[int, Registry]) -> float
 
 def error_cost(severity: types_pb2.Severity.ValueType, turn_index: int, expected_turns: float) -> float:
     """rho of one turn in score units; 0 without an error. `expected_turns` > 0."""
-    cost = _SEVERITY_COST.get(severity)
-    if cost is None:
+    if (cost := _SEVERITY_COST.get(severity)) is None:
         return 0.0
     progress = min((turn_index + 1) / expected_turns, 1.0)
     return max(cost * error_weight(progress), _LEAST_COST) / expected_turns
@@ -92,10 +94,7 @@ def error_weight(progress: float) -> float:
 
 
 def facts_by_turn(records: Iterable[journal_pb2.JournalRecord]) -> dict[int, types_pb2.TurnFacts]:
-    """What is known of an episode's turns, from its records in journal order; turns that the client decided counted in.
-
-    First facts of a turn win.
-    """
+    """What is known of an episode's turns from records in journal order, client's own turns too; first facts win."""
     newest, facts = None, dict[int, types_pb2.TurnFacts]()
     for record in records:
         match record.WhichOneof("body"):
