@@ -44,15 +44,7 @@ def savings(*, journal: Place = "sojourn-data", policy: Policy = "default", json
 def _print(found: Sequence[Comparison]) -> None:
     from sojourn_server.evaluation.savings import sentence
 
-    columns = (
-        "against",
-        "episodes",
-        "without outcome",
-        "without USD",
-        "score",
-        "if missing ones were bad .. good",
-        "USD saved an episode",
-    )
+    columns = ("against", "episodes", "without outcome", "without USD", "score", "score bounds", "USD saved an episode")
     rows = [
         (
             c.control,
@@ -66,7 +58,8 @@ def _print(found: Sequence[Comparison]) -> None:
         for c in found
     ]
     out = console()
-    out.print(table("learned : control, 95 % at all times", columns, rows))
+    title = "learned : control, 95 % at all times; score bounds: if missing outcomes were bad .. good"
+    out.print(table(title, columns, rows))
     out.print(*map(sentence, found), sep="\n")
 
 

@@ -51,9 +51,9 @@ class Stretch(NamedTuple):
 
     @property
     def cost_usd(self) -> float | None:
-        """Money of its turns; None if it is not known of any."""
+        """Money of its turns; None if that of a turn is unknown."""
         known = [turn.cost_usd for turn in self.turns if turn.cost_usd is not None]
-        return sum(known) if known else None
+        return sum(known) if len(known) == len(self.turns) else None
 
 
 class Staying(NamedTuple):
