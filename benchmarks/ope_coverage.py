@@ -181,7 +181,7 @@ def play(seed: int, targets: Collection[str] = TARGETS) -> list[Found]:
 
 
 def _evaluated(service: Service, targets: Collection[str]) -> list[Evaluation]:
-    log = read_log(service.journal, DEFAULT_POLICY, read_world(service.journal).policies[DEFAULT_POLICY])
+    log = read_log(service.journal, DEFAULT_POLICY, read_world(service.journal))
     asked = [target for target in _targets(service) if target.name in targets]
     return evaluate(service.journal, service.prior(), log, asked, told=lambda position: None)
 

@@ -69,7 +69,7 @@ GAUGES = (POLICY_VERSION, POLICY_AGE, LEARNER_LAG)
 
 DECIDE_DURATION = Instrument("sojourn.decide.duration", "s", "Time that a Decide took.", ())
 EPISODE_SCORE = Instrument("sojourn.episode.score", "1", "Terminal scores of joined episodes.", (POLICY, COHORT))
-EPISODE_COST = Instrument("sojourn.episode.cost_usd", "{USD}", "Spend of joined episodes.", (POLICY, COHORT))
+EPISODE_COST = Instrument("sojourn.episode.cost_usd", "{USD}", "Known spend of joined episodes.", (POLICY, COHORT))
 HISTOGRAM_BOUNDS = {
     DECIDE_DURATION: (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
     EPISODE_SCORE: (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.999),
@@ -121,13 +121,7 @@ class Metrics:
             self._add(REPORTS, kind, REPORT_STATES[state])
 
     def join(
-        self,
-        policy: str,
-        state: str,
-        *,
-        score: float | None = None,
-        cost_usd: float | None = None,
-        cohort: int = types_pb2.COHORT_UNSPECIFIED,
+        self, policy: str, state: str, *, score: float | None = None, cost_usd: float | None = None, cohort: int = 0
     ) -> None:
         """Counts an episode that the learner has met for the first time; not to be called while replaying.
 

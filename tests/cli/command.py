@@ -67,8 +67,15 @@ def open_app(directory: Path) -> App:
     return App.open(config_at(directory), Telemetry.disabled())
 
 
-def play(address: str, episode_id: str, *, score: float = 1.0) -> list[router_pb2.DecideResponse]:
-    """Plays three turns (search, search, code) that cost 0.01 USD each, the second with an error, and ends them."""
+def play(
+    address: str,
+    episode_id: str,
+    *,
+    score: float = 1.0,
+    turn_usd: float | None = 0.01,
+    output_tokens: int | None = None,
+) -> list[router_pb2.DecideResponse]:
+    """Plays three turns (search, search, code) of known cost or usage, the second with an error, and ends them."""
     answers = []
     with grpc.insecure_channel(address) as channel:
         router = router_pb2_grpc.RouterServiceStub(channel)
@@ -82,6 +89,7 @@ def play(address: str, episode_id: str, *, score: float = 1.0) -> list[router_pb
             )
             answers.append(router.Decide(request))
             severity = types_pb2.SEVERITY_MEDIUM if turn_index == 1 else types_pb2.SEVERITY_NONE
-            previous = types_pb2.TurnFacts(cost_usd=0.01, error=severity)
+            usage = None if output_tokens is None else types_pb2.Usage(output_tokens=output_tokens)
+            previous = types_pb2.TurnFacts(cost_usd=turn_usd, usage=usage, error=severity)
         router.ReportOutcome(router_pb2.ReportOutcomeRequest(episode_id=episode_id, score=score, last_turn=previous))
     return answers

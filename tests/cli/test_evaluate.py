@@ -33,6 +33,25 @@ def test_the_table_says_why_it_refuses(journal: Path):
     assert "extrapolation" in result.stdout
 
 
+def test_episodes_without_known_money_are_counted(tmp_path: Path):
+    with open_app(tmp_path) as app:
+        play(app.address, "known")
+        play(app.address, "unknown", turn_usd=None)
+    found = run_json("evaluate", "--journal", tmp_path)
+    assert (found["episodes"], found["without_cost_usd"]) == (2, 1)
+    assert "No USD: 1 of the 2 episodes have no known money." in run("evaluate", "--journal", tmp_path).stdout
+
+
+def test_the_journal_here_is_read_unless_another_place_is_named(journal: Path, monkeypatch: pytest.MonkeyPatch):
+    """As the help says."""
+    here = journal.rename(journal.with_name("sojourn-data"))
+    monkeypatch.chdir(here.parent)
+    assert run_json("evaluate") == run_json("evaluate", "--journal", here)
+    told = " ".join(run("evaluate", "--help").output.split())
+    assert "Without --journal and --address it reads sojourn-data." in told
+    assert "unless given" not in told
+
+
 @pytest.mark.parametrize(
     ("change", "said"), [("frictoin=1", "frictoin"), ("friction=-1", "friction"), ("nonsense", "nonsense")]
 )

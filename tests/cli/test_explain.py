@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import grpc
+import pytest
+
+from sojourn.v1 import admin_pb2, admin_pb2_grpc
 from sojourn_server.cli.explain import STRIP_TURNS
 from tests.cli.command import open_app, play, run, run_json
 
@@ -38,6 +42,22 @@ def test_a_router_and_its_journal_answer_alike(tmp_path: Path):
         play(app.address, "seen")
         from_router = run_json("explain", "seen", "--address", app.address)
         assert from_router == run_json("explain", "seen", "--journal", tmp_path)
+
+
+def test_usage_is_priced_as_of_then_whatever_models_cost_now(tmp_path: Path):
+    with open_app(tmp_path) as app, grpc.insecure_channel(app.address) as channel:
+        answers = play(app.address, "e", turn_usd=None, output_tokens=1_000_000)
+        admin = admin_pb2_grpc.AdminServiceStub(channel)
+        models = admin.ListModels(admin_pb2.ListModelsRequest()).models
+        usd = sum(m.output_usd_per_mtok for answer in answers for m in models if m.name == answer.model)
+        assert usd > 0.0
+        for model in models:
+            model.output_usd_per_mtok *= 10.0
+            admin.PutModel(admin_pb2.PutModelRequest(model=model))
+        found = run_json("explain", "e", "--address", app.address)
+        assert found["cost_usd"] == pytest.approx(usd)
+        assert sum(stretch["cost_usd"] for stretch in found["stretches"]) == pytest.approx(usd)
+    assert found == run_json("explain", "e", "--journal", tmp_path)
 
 
 def test_an_open_episode_is_explained_so_far(tmp_path: Path):

@@ -17,6 +17,8 @@ def compared(score: tuple[float, float], usd: tuple[float, float]) -> Comparison
         control_episodes=100,
         learned_missing=0,
         control_missing=0,
+        learned_without_usd=0,
+        control_without_usd=0,
         score=Difference(sum(score) / 2, *score, 1000),
         score_bounds=(0.0, 0.0),
         usd=Difference(sum(usd) / 2, *usd, 1000),
@@ -53,6 +55,15 @@ def test_a_few_episodes_cannot_tell(tmp_path: Path):
     assert all("cannot tell" in c["says"] or "nothing can be said" in c["says"] for c in found)
     result = run("savings", "--journal", tmp_path)
     assert (result.exit_code, "heuristic" in result.stdout) == (0, True)
+
+
+def test_episodes_without_known_money_are_counted(tmp_path: Path):
+    with open_app(tmp_path) as app:
+        for i in range(5):
+            play(app.address, f"e{i}", turn_usd=0.01 if i else None)
+    found = run_json("savings", "--journal", tmp_path)
+    assert found[0]["learned_without_usd"] + sum(c["control_without_usd"] for c in found) == 1
+    assert "without USD" in run("savings", "--journal", tmp_path).stdout
 
 
 def test_a_journal_without_episodes_says_what_to_do(tmp_path: Path):

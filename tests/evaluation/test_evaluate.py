@@ -33,7 +33,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
 
 
 def log_of(workshop: Workshop) -> Log:
-    return read_log(workshop.journal, POLICY, read_world(workshop.journal).policies[POLICY])
+    return read_log(workshop.journal, POLICY, read_world(workshop.journal))
 
 
 def evaluated(workshop: Workshop, *targets: Target) -> list[Evaluation]:
@@ -58,6 +58,15 @@ def test_the_logged_policy_gets_its_own_mean_to_the_last_bit(played: Workshop):
     assert found.score_dr.value == pytest.approx(logged, abs=0.1)
     assert found.one_step_gain is not None
     assert abs(found.one_step_gain.value) < 0.05
+
+
+def test_money_is_estimated_where_episodes_report_usage_alone(played: Workshop):
+    known = [e.cost_usd for e in log_of(played).episodes if e.cost_usd is not None]
+    assert len(known) == EPISODES
+    (found,) = evaluated(played, Target("logged", settings_of(played)))
+    assert found.cost_usd is not None
+    assert found.cost_usd.value == pytest.approx(sum(known) / EPISODES)
+    assert found.cost_usd.value > 0.0
 
 
 def test_weights_of_other_targets_have_mean_one(played: Workshop):

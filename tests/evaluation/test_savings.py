@@ -7,7 +7,8 @@ from random import Random
 
 import pytest
 
-from sojourn_server.evaluation.savings import Assigned, compare, confidence_sequence, read_assigned
+from sojourn.v1 import types_pb2
+from sojourn_server.evaluation.savings import CONTROLS, Assigned, compare, confidence_sequence, read_assigned
 from sojourn_server.policy.draws import HEURISTIC, LEARNED, NEVER_SWITCH
 from tests.learner.workshop import POLICY, configured
 
@@ -117,3 +118,21 @@ def test_cohorts_of_a_journal_are_read_by_intention_to_treat(open_workshop):
     assert sum(e.score is None for e in found) == 10
     assert {e.cost_usd for e in found if e.score is not None} == {0.25}
     assert len({e.stratum for e in found}) == 1
+
+
+def test_episodes_that_report_usage_alone_have_money_and_those_without_are_counted(open_workshop):
+    choice = configured().policies[POLICY].choice.model_copy(update={"control_share": 0.25})
+    workshop = open_workshop(configured(choice=choice))
+    for i in range(30):
+        answer = workshop.decide(f"e{i}", tool_type="search", task_type="t")
+        usage = types_pb2.Usage(input_tokens=1_000_000) if i % 3 else None
+        workshop.end(f"e{i}", last_turn=types_pb2.TurnFacts(served_model=answer.model, usage=usage))
+    models = workshop.router.world.registry.models
+    prices = {model.terms.input_usd_per_mtok for model in models.values()}
+    episodes = list(read_assigned(workshop.journal, POLICY))
+    known = [e.cost_usd for e in episodes if e.cost_usd is not None]
+    assert len(known) == 20
+    assert all(any(usd == pytest.approx(price) for price in prices) for usd in known)
+    found = [compare(episodes, control) for control in CONTROLS]
+    assert all(c.usd is not None for c in found)
+    assert found[0].learned_without_usd + sum(c.control_without_usd for c in found) == 10

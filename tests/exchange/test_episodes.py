@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+
 from sojourn.v1 import journal_pb2, types_pb2
 from sojourn_server.evaluation.savings import read_assigned
 from sojourn_server.exchange.episodes import Reading
@@ -76,7 +78,12 @@ def test_episodes_are_assigned_as_savings_read_them(open_workshop):
 def test_retention_leaves_the_figures_as_they_were(open_workshop):
     workshop = open_workshop(configured())
     workshop.play_many(3)
+    own = types_pb2.Model(name="own", model_class="large", input_usd_per_mtok=1.0, output_usd_per_mtok=2.0)
+    workshop.decide("priced by itself", tool_type="code", candidates=[types_pb2.Candidate(model="own", terms=own)])
+    workshop.report("priced by itself", 0, usage=types_pb2.Usage(output_tokens=1_000_000))
+    workshop.end("priced by itself")
     records = workshop.journal.read(0, limit=10**6)
+    assert read(records).ended[-1].cost_usd == pytest.approx(2.0)
     left = [without_features(record) if record.HasField("decision") else record for record in records]
     assert read(left).ended == read(records).ended
 

@@ -118,10 +118,11 @@ def test_shares_sum_to_one_for_any_history():
 
 
 def test_forfeited_money_is_summed_by_pair_and_set_against_all_money():
-    lost = figures.forfeited([episode("aba", cost_usd=4.0), episode("ba", forfeited_usd=None, cost_usd=1.0)])
-    assert (lost.usd, lost.switches, lost.unpriced) == (1.0, 3, 1)
+    unknown = episode("ab", cost_usd=None)  # its switch counts, but not for the share of the spend
+    lost = figures.forfeited([episode("aba", cost_usd=4.0), episode("ba", forfeited_usd=None, cost_usd=1.0), unknown])
+    assert (lost.usd, lost.switches, lost.unpriced) == (1.5, 4, 1)
     assert found(lost.share).value == pytest.approx(0.2)
-    assert lost.by_pair == [("a", "b", 1, 0.5), ("b", "a", 2, 0.5)]
+    assert lost.by_pair == [("a", "b", 2, 1.0), ("b", "a", 2, 0.5)]
 
 
 def test_drift_compares_the_newest_with_as_many_before():

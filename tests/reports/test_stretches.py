@@ -61,7 +61,7 @@ def test_held_turns_belong_to_the_decision_before_them():
         ("b", "search", True),
     ]
     assert [s.errors for s in found] == [[(1, "medium")], [], []]
-    assert [s.cost_usd for s in found] == [0.5, 0.25, None]
+    assert [s.cost_usd for s in found] == [None, 0.25, None]
     assert [s.forfeited_usd for s in found] == [None, None, 0.002]
     assert staying([t for s in found for t in s.turns]) == (1, 1)
 

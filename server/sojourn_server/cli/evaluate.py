@@ -13,10 +13,9 @@ import typer
 
 from sojourn.v1 import admin_pb2
 from sojourn_server.cli.output import as_json, console, fail, print_json, table
-from sojourn_server.cli.source import Address, Json, PlaceIfAny, Policy, open_source
+from sojourn_server.cli.source import Json, PlaceIfAny, Policy, open_source
 from sojourn_server.evaluation.request import ESTIMATES
 
-PLACE = "sojourn-data"
 NOTES = (
     "Deployed value: had the policy served all episodes. IPS, SNIPS and DR correct for who was chosen; DM is the "
     "model's own extrapolation, without a correction. One step: the gain in score of one deviation at a phase's first "
@@ -35,7 +34,7 @@ def evaluate(
     version: Annotated[
         int | None, typer.Option(min=0, help="Serve this policy version all along; else what was known at the time.")
     ] = None,
-    address: Address = None,
+    address: Annotated[str | None, typer.Option(help="A running router that is to do it.", metavar="HOST:PORT")] = None,
     json: Json = False,
 ) -> None:
     """Estimate what a policy with other settings would have been worth, and every control beside it.
@@ -47,14 +46,14 @@ def evaluate(
       sojourn evaluate --set 'heuristic={"table": {"search": "small"}, "default": "large"}' --json
       sojourn evaluate --version 1204
 
-    Reads only, so it can run beside the router; with --address the router does it. A policy that the journal cannot
-    judge is refused, with the reason: no support, too few effective episodes, or a held turn at which it could differ.
-    Exit code 0, or 2 if there is nothing to evaluate.
+    Without --journal and --address it reads sojourn-data. It reads only, so it can run beside the router. A policy that
+    the journal cannot judge is refused, with the reason: no support, too few effective episodes, or a held turn at
+    which it could differ. Exit code 0, or 2 if there is nothing to evaluate.
     """
     request = admin_pb2.EvaluatePolicyRequest(
         policy=policy, choice_settings_json=_as_json(change or ()), policy_version=version
     )
-    with open_source(address, journal or (None if address else PLACE)) as source:
+    with open_source(address, journal or (None if address else "sojourn-data")) as source:
         found = source.evaluate(request)
     if not found.episodes:
         raise fail("there is no episode to evaluate with", next_step=f"left out: {dict(found.left_out) or 'none'}")
@@ -93,6 +92,8 @@ def _print(found: admin_pb2.EvaluatePolicyResponse) -> None:
     if found.left_out:
         left = ", ".join(f"{count} {why}" for why, count in sorted(found.left_out.items()))
         out.print(f"Left out, so the estimates are about the others only: {left}.")
+    if found.without_cost_usd:
+        out.print(f"No USD: {found.without_cost_usd} of the {found.episodes} episodes have no known money.")
 
 
 def _shown(estimate: admin_pb2.Estimate) -> str:

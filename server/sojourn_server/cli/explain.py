@@ -17,7 +17,7 @@ from sojourn_server.cli.source import Address, Json, PlaceIfAny, Policy, open_so
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from sojourn.v1 import journal_pb2
+    from sojourn.v1 import admin_pb2
     from sojourn_server.exchange.turns import DecidedTurn
     from sojourn_server.reports.stretches import Stretch
 
@@ -44,25 +44,26 @@ def explain(
     error of low, medium or high severity. A row of the table is a decision with the turns that were held after it.
     "Forfeited" is what a switch threw away of the earlier model's prompt cache.
     """
-    from sojourn_server.policy.registry import Model
+    from sojourn_server.exchange.turns import registries_of
     from sojourn_server.reports.stretches import stretches
 
     with open_source(address, journal) as source:
-        records, registry = source.episode(policy, episode_id), source.models()
-    found = stretches(records, {terms.name: Model.of(terms) for terms in registry})
+        told = source.episode(policy, episode_id)
+    found = stretches(told.records, registries_of(told))
+    summary = _summary(told, found)
     if json:
-        print_json({**_summary(records, found), "stretches": [_as_json(stretch) for stretch in found]})
+        print_json({**summary, "stretches": [_as_json(stretch) for stretch in found]})
     else:
-        console().print(*_views(records, found), sep="\n")
+        console().print(*_views(found, summary), sep="\n")
 
 
-def _views(records: Sequence[journal_pb2.JournalRecord], found: Sequence[Stretch]) -> Iterator[Table | str]:
+def _views(found: Sequence[Stretch], summary: dict[str, Any]) -> Iterator[Table | str]:
     turns = [turn for stretch in found for turn in stretch.turns]
     letters = _letters(turns)
     yield from strip(turns, letters)
     columns = ("", "turns", "model", "phase", "errors", "why", "forfeited USD", "USD")
     yield table("", columns, [_row(stretch, letters) for stretch in found], left=6)
-    yield facts(_told(_summary(records, found)))
+    yield facts(_told(summary))
 
 
 def _letters(turns: Sequence[DecidedTurn]) -> dict[str, str]:
@@ -95,21 +96,21 @@ def _row(stretch: Stretch, letters: Mapping[str, str]) -> tuple[str, ...]:
     )
 
 
-def _summary(records: Sequence[journal_pb2.JournalRecord], found: Sequence[Stretch]) -> dict[str, Any]:
-    from sojourn_server.exchange.turns import ending
+def _summary(told: admin_pb2.GetEpisodeResponse, found: Sequence[Stretch]) -> dict[str, Any]:
+    from sojourn_server.exchange.turns import ending, registries_of
+    from sojourn_server.learner.credit import cost_usd
     from sojourn_server.reports.stretches import staying
 
-    end = ending(records)
-    costs = [stretch.cost_usd for stretch in found if stretch.cost_usd is not None]
+    end = ending(told.records)
     forfeited = [stretch.forfeited_usd for stretch in found if stretch.forfeited_usd is not None]
     return {
-        "episode_id": records[0].episode_id,
-        "policy": records[0].policy,
+        "episode_id": told.records[0].episode_id,
+        "policy": told.records[0].policy,
         "turns": sum(len(stretch.turns) for stretch in found),
         "switches": sum(stretch.switched for stretch in found),
         **staying([turn for stretch in found for turn in stretch.turns])._asdict(),
         "forfeited_usd": sum(forfeited) if forfeited else None,
-        "cost_usd": end.cost_usd if end and end.cost_usd is not None else sum(costs) if costs else None,
+        "cost_usd": cost_usd(told.records, registries_of(told)),
         "status": (end.status or "scored") if end else "open",
         "score": end.score if end else None,
     }

@@ -44,19 +44,13 @@ def savings(*, journal: Place = "sojourn-data", policy: Policy = "default", json
 def _print(found: Sequence[Comparison]) -> None:
     from sojourn_server.evaluation.savings import sentence
 
-    columns = (
-        "against",
-        "episodes",
-        "without outcome",
-        "score",
-        "if missing ones were bad .. good",
-        "USD saved an episode",
-    )
+    columns = ("against", "episodes", "without outcome", "without USD", "score", "score bounds", "USD saved an episode")
     rows = [
         (
             c.control,
             f"{c.learned_episodes} : {c.control_episodes}",
             f"{c.learned_missing} : {c.control_missing}",
+            f"{c.learned_without_usd} : {c.control_without_usd}",
             _shown(c.score),
             "" if c.score_bounds is None else f"{c.score_bounds[0]:+.3f} .. {c.score_bounds[1]:+.3f}",
             _shown(c.usd, sign=-1.0),
@@ -64,7 +58,8 @@ def _print(found: Sequence[Comparison]) -> None:
         for c in found
     ]
     out = console()
-    out.print(table("learned : control, 95 % at all times", columns, rows))
+    title = "learned : control, 95 % at all times; score bounds: if missing outcomes were bad .. good"
+    out.print(table(title, columns, rows))
     out.print(*map(sentence, found), sep="\n")
 
 

@@ -77,11 +77,11 @@ def episode(
     from sojourn_server.cli.tables import episode_views
 
     with open_source(address, journal) as source:
-        records, registry = source.episode(policy, episode_id), source.models()
+        found = source.episode(policy, episode_id)
     if json:
-        print_json([as_json(record) for record in records])
+        print_json([as_json(record) for record in found.records])
     else:
-        console().print(*episode_views(records, registry), sep="\n")
+        console().print(*episode_views(found), sep="\n")
 
 
 @app.command()
@@ -107,7 +107,7 @@ def decision(
     from sojourn_server.cli.tables import decision_views
 
     with open_source(address, journal) as source:
-        record = _by_id(source, name) if turn is None else _by_turn(source.episode(policy, name), turn, attempt)
+        record = _by_id(source, name) if turn is None else _by_turn(source.episode(policy, name).records, turn, attempt)
     if json:
         print_json(as_json(record))
     else:

@@ -56,11 +56,11 @@ class Source:
         found: admin_pb2.GetPolicyResponse = self._call("GetPolicy", admin_pb2.GetPolicyRequest(policy=policy))
         return found
 
-    def episode(self, policy: str, episode_id: str) -> Sequence[journal_pb2.JournalRecord]:
-        """An episode's records in journal order."""
+    def episode(self, policy: str, episode_id: str) -> admin_pb2.GetEpisodeResponse:
+        """An episode's records in journal order, and the registries that they name."""
         request = admin_pb2.GetEpisodeRequest(policy=policy, episode_id=episode_id)
         found: admin_pb2.GetEpisodeResponse = self._call("GetEpisode", request)
-        return found.records
+        return found
 
     def episodes(self, policy: str, limit: int) -> Sequence[admin_pb2.EpisodeSummary]:
         """The newest episodes, newest first."""

@@ -13,7 +13,8 @@ from rich.table import Table
 
 from sojourn.v1 import admin_pb2, journal_pb2, types_pb2
 from sojourn_server.cli.output import facts, number, table, usd
-from sojourn_server.exchange.turns import DecidedTurn, decided_turns, ending, given, short_name
+from sojourn_server.exchange.turns import DecidedTurn, Ending, decided_turns, ending, given, registries_of, short_name
+from sojourn_server.learner.credit import cost_usd
 from sojourn_server.policy.registry import Model
 
 _SWITCH = "\N{RIGHTWARDS ARROW}"
@@ -36,9 +37,10 @@ def episode_list(policy: str, found: Sequence[admin_pb2.EpisodeSummary]) -> Tabl
     return table(f"Newest episodes of policy {policy}", ("episode", "started", "position"), rows)
 
 
-def episode_views(records: Sequence[journal_pb2.JournalRecord], registry: Sequence[types_pb2.Model]) -> Iterator[Table]:
-    """An episode: what it is, its turns, its end. Turns whose cost nobody reported are priced by the registry."""
-    turns = list(decided_turns(records, {terms.name: Model.of(terms) for terms in registry}))
+def episode_views(found: admin_pb2.GetEpisodeResponse) -> Iterator[Table]:
+    """An episode: what it is, its turns, its end. Turns whose cost nobody reported are priced by the registries."""
+    records, registries = found.records, registries_of(found)
+    turns = list(decided_turns(records, registries))
     first = turns[0].decision.inputs if turns else journal_pb2.DecisionInputs()
     yield facts(
         [
@@ -51,7 +53,7 @@ def episode_views(records: Sequence[journal_pb2.JournalRecord], registry: Sequen
     )
     columns = ("turn", "", "model", "phase", "reason", "error", "propensity", "USD")
     yield table("Turns", columns, [_turn_row(turn) for turn in turns], left=6)
-    yield facts(_ending_facts(records, turns))
+    yield facts(_ending_facts(ending(records), turns, cost_usd(records, registries)))
 
 
 def _turn_row(turn: DecidedTurn) -> tuple[str, ...]:
@@ -79,10 +81,7 @@ def _model(turn: DecidedTurn) -> str:
     return turn.served if turn.served == chosen else f"{turn.served} (chosen: {chosen})"
 
 
-def _ending_facts(records: Sequence[journal_pb2.JournalRecord], turns: Sequence[DecidedTurn]) -> list[tuple[str, str]]:
-    end = ending(records)
-    known = [turn.cost_usd for turn in turns if turn.cost_usd is not None]
-    cost = end.cost_usd if end and end.cost_usd is not None else sum(known) if known else None
+def _ending_facts(end: Ending | None, turns: Sequence[DecidedTurn], cost: float | None) -> list[tuple[str, str]]:
     errors = sum(turn.facts is not None and turn.facts.error >= types_pb2.SEVERITY_LOW for turn in turns)
     return [
         ("ended", moment(end.at_ms) if end else "not yet"),

@@ -32,8 +32,9 @@ def answer(
     world = read_world(journal)
     state = check(request, world, journal)
     policy = request.policy or DEFAULT_POLICY
-    log = read_log(journal, policy, state)
+    log = read_log(journal, policy, world)
     response = admin_pb2.EvaluatePolicyResponse(episodes=len(log.episodes), left_out=dict(log.left_out))
+    response.without_cost_usd = sum(episode.cost_usd is None for episode in log.episodes)
     if log.episodes:
         settings = state.settings.choice
         targets = [Target(LOGGED, settings), *_asked(request, settings, journal, world)]

@@ -16,11 +16,11 @@ from sojourn_server.learner import credit
 from sojourn_server.learner.credit import PlayedTurn
 from sojourn_server.learner.fold import ends
 from sojourn_server.policy.draws import LEARNED
-from sojourn_server.world import PolicyState
+from sojourn_server.world import World
 
 
 class LoggedEpisode(NamedTuple):
-    """An ended episode: its decided turns in order, its score in [0, 1], its USD (None = nobody said)."""
+    """An ended episode: its decided turns in order, its score in [0, 1], its USD (None = unknown)."""
 
     episode_id: str
     turns: tuple[PlayedTurn, ...]
@@ -35,8 +35,9 @@ class Log(NamedTuple):
     left_out: Counter[str]
 
 
-def read_log(journal: Journal, policy: str, state: PolicyState) -> Log:
+def read_log(journal: Journal, policy: str, world: World) -> Log:
     """All usable episodes of a policy in the order of their ends."""
+    state = world.policies[policy]
     episodes, left_out = list[LoggedEpisode](), Counter[str]()
     begins_at = state.begins_at(journal.position())
     for record in ends(journal, policy):
@@ -50,7 +51,8 @@ def read_log(journal: Journal, policy: str, state: PolicyState) -> Log:
         if why:
             left_out[why] += 1
         else:
-            episodes.append(LoggedEpisode(record.episode_id, tuple(turns), score, credit.cost_usd(records, turns)))
+            cost_usd = credit.cost_usd(records, world.registries)
+            episodes.append(LoggedEpisode(record.episode_id, tuple(turns), score, cost_usd))
     return Log(episodes, left_out)
 
 

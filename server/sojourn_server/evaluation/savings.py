@@ -19,6 +19,8 @@ from sojourn.v1 import journal_pb2, types_pb2
 from sojourn_server.journal.journal import Journal
 from sojourn_server.learner import credit
 from sojourn_server.policy.draws import HEURISTIC, LEARNED, NEVER_SWITCH
+from sojourn_server.policy.registry import Registry
+from sojourn_server.world import read_world
 
 _PAGE = 500
 _ALPHA = 0.05
@@ -28,7 +30,7 @@ CONTROLS = {"heuristic": HEURISTIC, "never-switch": NEVER_SWITCH}
 
 
 class Assigned(NamedTuple):
-    """An episode as it was assigned; score in [0, 1] and USD are None where nobody said."""
+    """An episode as it was assigned; score in [0, 1] and USD are None where unknown."""
 
     cohort: int
     assignment_key: str
@@ -50,7 +52,8 @@ class Comparison(NamedTuple):
     """The learned cohort against a control.
 
     `score_bounds`: the difference of scores if every missing outcome of the learned cohort were 0 and every one of the
-    control 1, and the other way round. `control_usd`: what an episode of the control costs, in the same strata.
+    control 1, and the other way round. `usd` is of the episodes whose money is known. `control_usd`: what an episode
+    of the control costs, in the same strata.
     """
 
     control: str
@@ -58,6 +61,8 @@ class Comparison(NamedTuple):
     control_episodes: int
     learned_missing: int
     control_missing: int
+    learned_without_usd: int
+    control_without_usd: int
     score: Difference | None
     score_bounds: tuple[float, float] | None
     usd: Difference | None
@@ -66,17 +71,19 @@ class Comparison(NamedTuple):
 
 def read_assigned(journal: Journal, policy: str) -> Iterator[Assigned]:
     """All episodes that were assigned in LIVE mode, in the order of their beginnings."""
-    epochs = _epochs(journal, policy)
+    epochs, registries = _epochs(journal, policy), read_world(journal).registries
     after = 0
     while openings := journal.openings(policy, after=after, limit=_PAGE):
         for opening in openings:
             after = opening.position
-            found = assigned(journal.episode(policy, opening.episode_id), bisect(epochs, opening.position))
-            if found is not None:
+            records, epoch = journal.episode(policy, opening.episode_id), bisect(epochs, opening.position)
+            if found := assigned(records, epoch, registries):
                 yield found
 
 
-def assigned(records: Sequence[journal_pb2.JournalRecord], epoch: int) -> Assigned | None:
+def assigned(
+    records: Sequence[journal_pb2.JournalRecord], epoch: int, registries: Mapping[int, Registry]
+) -> Assigned | None:
     """An episode's records as it was assigned; None if it was not, outside of LIVE mode."""
     first = next((r for r in records if r.HasField("decision")), None)
     if first is None or first.decision.answer.mode != types_pb2.MODE_LIVE:
@@ -88,7 +95,7 @@ def assigned(records: Sequence[journal_pb2.JournalRecord], epoch: int) -> Assign
         assignment_key=request.assignment_key or first.episode_id,
         stratum=(epoch, request.context.task_type),
         score=None if end is None else credit.terminal_score(end.outcome.request),
-        cost_usd=credit.cost_usd(records, credit.played_turns(records)),
+        cost_usd=credit.cost_usd(records, registries),
     )
 
 
@@ -115,6 +122,8 @@ def compare(episodes: Sequence[Assigned], control: str) -> Comparison:
         control_episodes=len(other),
         learned_missing=sum(e.score is None for e in learned),
         control_missing=sum(e.score is None for e in other),
+        learned_without_usd=sum(e.cost_usd is None for e in learned),
+        control_without_usd=sum(e.cost_usd is None for e in other),
         score=_difference(both, arms, lambda e: e.score),
         score_bounds=(worst.value, best.value) if worst and best else None,
         usd=money,

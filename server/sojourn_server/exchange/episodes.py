@@ -14,7 +14,7 @@ from sojourn.v1 import journal_pb2, types_pb2
 from sojourn_server.evaluation.savings import Assigned, assigned
 from sojourn_server.exchange.turns import ending, forfeited_usd, served_turns
 from sojourn_server.learner import credit
-from sojourn_server.policy.registry import Model
+from sojourn_server.policy.registry import Registry
 
 
 class Turn(NamedTuple):
@@ -32,7 +32,7 @@ class Turn(NamedTuple):
 
 
 class Episode(NamedTuple):
-    """An episode that has decisions. Score in [0, 1] and USD are None where nobody said."""
+    """An episode that has decisions. Score in [0, 1] and USD are None where unknown."""
 
     episode_id: str
     started_at_ms: int
@@ -62,14 +62,18 @@ class Reading:
         self.position = 0
         self._open: dict[str, tuple[int, list[journal_pb2.JournalRecord]]] = {}  # with the epoch of the first record
         self._epoch = 0
-        self._prices: dict[str, Model] = {}
+        self._registry = Registry()
+        self._registries = {0: self._registry}
 
     def take(self, record: journal_pb2.JournalRecord) -> None:
         """Takes the next record, whatever it is about."""
         self.position = max(self.position, record.position)
         body = record.WhichOneof("body")
         if body == "model_put":
-            self._prices[record.model_put.model.name] = Model.of(record.model_put.model)
+            self._registry = self._registry.put(record.model_put.model, record.position)
+        elif body == "model_removed":
+            self._registry = self._registry.without(record.model_removed.name, record.position)
+        self._registries[self._registry.version] = self._registry
         if record.policy != self.policy:
             return
         if body in ("mode", "settings"):
@@ -104,12 +108,10 @@ class Reading:
 
     def _episode(self, records: list[journal_pb2.JournalRecord], epoch: int) -> Episode | None:
         """None for records without a decision, such as reports that came after the end."""
-        served = served_turns(records, self._prices)
+        served = served_turns(records)
         if not served:
             return None
         end, answer = ending(records), served[0].decision.answer
-        known = [turn.cost_usd for turn in served if turn.cost_usd is not None]
-        cost = credit.cost_usd(records, credit.played_turns(records))
         live = answer.mode == types_pb2.MODE_LIVE
         return Episode(
             episode_id=records[0].episode_id,
@@ -118,7 +120,7 @@ class Reading:
             is_control=live and served[0].decision.inputs.cohort != types_pb2.COHORT_LEARNED,
             imported=served[0].imported,
             score=end.score if end else None,
-            cost_usd=cost if cost is not None else sum(known) if known else None,
+            cost_usd=credit.cost_usd(records, self._registries),
             turns=tuple(
                 Turn(
                     tool_type=turn.decision.inputs.tool_type or turn.decision.answer.phase,
@@ -130,5 +132,5 @@ class Reading:
                 )
                 for i, turn in enumerate(served)
             ),
-            assigned=assigned(records, epoch),
+            assigned=assigned(records, epoch, self._registries),
         )

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from sojourn.v1 import journal_pb2, types_pb2
-from sojourn_server.learner.credit import played_turns, terminal_score
-from sojourn_server.policy.registry import Model
+from sojourn.v1 import admin_pb2, journal_pb2, types_pb2
+from sojourn_server.learner.credit import played_turns, terminal_score, turn_cost_usd
+from sojourn_server.policy.registry import Registry
 
-_NO_PRICES: Mapping[str, Model] = MappingProxyType({})
+_NO_PRICES: Mapping[int, Registry] = MappingProxyType({})
 
 
 class DecidedTurn(NamedTuple):
@@ -52,9 +52,9 @@ class Ending(NamedTuple):
 
 
 def decided_turns(
-    records: Sequence[journal_pb2.JournalRecord], prices: Mapping[str, Model] = _NO_PRICES
+    records: Sequence[journal_pb2.JournalRecord], registries: Mapping[int, Registry] = _NO_PRICES
 ) -> Iterator[DecidedTurn]:
-    """The decisions of an episode's records, in journal order; `prices` for turns whose cost nobody reported."""
+    """The decisions of an episode's records, in journal order; `registries` price turns whose cost nobody reported."""
     played = {turn.turn_index: turn for turn in played_turns(records)}
     incumbent = ""
     for record in records:
@@ -66,15 +66,19 @@ def decided_turns(
             continue
         switched = bool(incumbent) and turn.served != incumbent
         incumbent = turn.served
-        cost = None if turn.facts is None else turn_cost_usd(turn.facts, prices.get(turn.served))
-        yield DecidedTurn(record, turn.facts, turn.served, switched, cost)
+        yield DecidedTurn(record, turn.facts, turn.served, switched, turn_cost_usd(turn, registries))
+
+
+def registries_of(found: admin_pb2.GetEpisodeResponse) -> dict[int, Registry]:
+    """The registries by version that came with an episode."""
+    return {each.version: Registry.of(each.models) for each in found.registries}
 
 
 def served_turns(
-    records: Sequence[journal_pb2.JournalRecord], prices: Mapping[str, Model] = _NO_PRICES
+    records: Sequence[journal_pb2.JournalRecord], registries: Mapping[int, Registry] = _NO_PRICES
 ) -> list[DecidedTurn]:
     """The turns of an episode that were served, in journal order."""
-    return [turn for turn in decided_turns(records, prices) if turn.served]
+    return [turn for turn in decided_turns(records, registries) if turn.served]
 
 
 def has_error(turn: DecidedTurn) -> bool:
@@ -103,21 +107,6 @@ def ending(records: Sequence[journal_pb2.JournalRecord]) -> Ending | None:
             status = short_name(types_pb2.OutcomeStatus, request.status)
             return Ending(record.received_at_ms, status, terminal_score(request), cost)
     return None
-
-
-def turn_cost_usd(facts: types_pb2.TurnFacts, model: Model | None) -> float | None:
-    """USD of a turn: as reported, else its usage at the model's prices; None if neither is known."""
-    if facts.HasField("cost_usd"):
-        return facts.cost_usd
-    if model is None or not facts.HasField("usage"):
-        return None
-    usage = facts.usage
-    return (
-        usage.input_tokens * model.input_usd
-        + usage.cached_read_tokens * model.cached_read_usd
-        + usage.cache_write_tokens * model.cache_write_usd
-        + usage.output_tokens * model.output_usd
-    )
 
 
 def short_name(enum: Any, value: int) -> str:

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from sojourn.v1 import journal_pb2, router_pb2, types_pb2
+from sojourn_server.policy.money import Tokens, rates
+from sojourn_server.policy.registry import Model, Registry
 
 _SEVERITY_COST = {types_pb2.SEVERITY_LOW: 0.2, types_pb2.SEVERITY_MEDIUM: 0.8, types_pb2.SEVERITY_HIGH: 1.0}
 _EARLY, _LATE = 0.3, 0.7
@@ -50,19 +52,36 @@ def terminal_score(outcome: router_pb2.ReportOutcomeRequest) -> float | None:
     return {types_pb2.OUTCOME_STATUS_SUCCEEDED: 1.0, types_pb2.OUTCOME_STATUS_FAILED: 0.0}.get(outcome.status)
 
 
-def cost_usd(records: Sequence[journal_pb2.JournalRecord], turns: Sequence[PlayedTurn]) -> float | None:
-    """What an episode cost in USD: as its outcome says, else the sum over its turns; None if nobody said."""
+def cost_usd(records: Sequence[journal_pb2.JournalRecord], registries: Mapping[int, Registry]) -> float | None:
+    """USD of an episode: as its outcome says, else the sum over its turns; None if that of a turn is unknown."""
     for record in records:
-        if record.HasField("outcome") and record.outcome.request.HasField("cost_usd"):
+        if record.HasField("outcome") and not record.outcome.late and record.outcome.request.HasField("cost_usd"):
             return record.outcome.request.cost_usd
-    known = [t.facts.cost_usd for t in turns if t.facts is not None and t.facts.HasField("cost_usd")]
-    return sum(known) if known else None
+    turns, facts = played_turns(records), facts_by_turn(records)
+    by_client = facts.keys() - {turn.turn_index for turn in turns}
+    turns += [PlayedTurn(t, turns[-1].decision, facts[t], facts[t].served_model) for t in by_client if turns]
+    costs = [turn_cost_usd(turn, registries) for turn in turns]
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) if known and len(known) == len(costs) else None
+
+
+def turn_cost_usd(turn: PlayedTurn, registries: Mapping[int, Registry]) -> float | None:
+    """USD of a turn: as reported, else its usage at the prices that its decision knew; None if either is unknown."""
+    facts, decision = turn.facts or types_pb2.TurnFacts(), turn.decision
+    if facts.HasField("cost_usd"):
+        return facts.cost_usd
+    own = (Model.of(c.terms) for c in decision.request.candidates if c.model == turn.served and c.HasField("terms"))
+    registry, usage = registries.get(decision.inputs.registry_version, Registry()), facts.usage
+    model = next(own, registry.models.get(turn.served))
+    if model is None or not usage.ListFields():
+        return None
+    cached = Tokens(usage.cached_read_tokens, usage.cache_write_tokens, turns=1)
+    return usage.input_tokens * model.input_usd + cached.usd(rates(model, usage.output_tokens))
 
 
 def error_cost(severity: types_pb2.Severity.ValueType, turn_index: int, expected_turns: float) -> float:
     """rho of one turn in score units; 0 without an error. `expected_turns` > 0."""
-    cost = _SEVERITY_COST.get(severity)
-    if cost is None:
+    if (cost := _SEVERITY_COST.get(severity)) is None:
         return 0.0
     progress = min((turn_index + 1) / expected_turns, 1.0)
     return max(cost * error_weight(progress), _LEAST_COST) / expected_turns
@@ -70,18 +89,12 @@ def error_cost(severity: types_pb2.Severity.ValueType, turn_index: int, expected
 
 def error_weight(progress: float) -> float:
     """How much an error counts by progress in [0, 1]: 0.3 up to 0.3, linear to 1 at 0.7, then 1."""
-    if progress <= _EARLY:
-        return _EARLY_WEIGHT
-    if progress >= _LATE:
-        return 1.0
-    return _EARLY_WEIGHT + (1.0 - _EARLY_WEIGHT) * (progress - _EARLY) / (_LATE - _EARLY)
+    weight = _EARLY_WEIGHT + (1.0 - _EARLY_WEIGHT) * (progress - _EARLY) / (_LATE - _EARLY)
+    return min(max(weight, _EARLY_WEIGHT), 1.0)
 
 
 def facts_by_turn(records: Iterable[journal_pb2.JournalRecord]) -> dict[int, types_pb2.TurnFacts]:
-    """What is known of an episode's turns, from its records in journal order; turns that the client decided counted in.
-
-    First facts of a turn win.
-    """
+    """What is known of an episode's turns from records in journal order, client's own turns too; first facts win."""
     newest, facts = None, dict[int, types_pb2.TurnFacts]()
     for record in records:
         match record.WhichOneof("body"):

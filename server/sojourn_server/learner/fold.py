@@ -183,16 +183,14 @@ class Fold:
         expected = statistics.expected_turns(self.counts, task_type, lesson)
         lessons = credit.lessons(turns, facts, score, expected_turns=expected, learn_served_in_shadow=shadow)
         self._teach(lessons)
-        unreported = sum(turn.facts is None for turn in turns)
-        if unreported:
+        if unreported := sum(turn.facts is None for turn in turns):
             self.counts.joins["turns_unreported"] += unreported
         statistics.count_episode(self.counts, turns, lessons, score=score, lesson=lesson)
         if not all(map(isfinite, probe(self.bandit, self.counts))):
             raise BadLesson(self.position, NOT_FINITE)
         join = self._joined("learned" if lessons else "nothing_learnable")
-        return join._replace(
-            score=score, cost_usd=credit.cost_usd(records, turns), cohort=turns[0].decision.inputs.cohort
-        )
+        cost_usd = credit.cost_usd(records, self.world.registries)
+        return join._replace(score=score, cost_usd=cost_usd, cohort=turns[0].decision.inputs.cohort)
 
     def _teach(self, lessons: Sequence[Lesson]) -> None:
         """All bootstraps are predicted before the first lesson, so the order of lessons does not feed on itself."""

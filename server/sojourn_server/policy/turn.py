@@ -119,11 +119,8 @@ def see(
 def _offers(
     request: router_pb2.DecideRequest, standing: Standing, registry: Registry, now_ms: int
 ) -> tuple[Offer, ...]:
-    if not request.candidates:
-        return tuple([Offer(m, _warm(standing, m, now_ms), _NO_FEATURES) for m in registry.models.values()])
-    return tuple(
-        Offer(model, _warm(standing, model, now_ms), features) for model, features in _offered(request, registry)
-    )
+    known = _offered(request, registry) if request.candidates else [(m, _NO_FEATURES) for m in registry.models.values()]
+    return tuple([Offer(model, _warm(standing, model, now_ms), features) for model, features in known])
 
 
 def _offered(request: router_pb2.DecideRequest, registry: Registry) -> list[tuple[Model, Mapping[str, float]]]:

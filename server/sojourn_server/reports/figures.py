@@ -225,7 +225,7 @@ def forfeited(episodes: Sequence[Episode]) -> Forfeited:
     for turn in switches:
         counts[turn.left, turn.model] += 1
         money[turn.left, turn.model] += turn.forfeited_usd or 0.0
-    lost = [(sum(t.forfeited_usd or 0.0 for t in e.turns), e.cost_usd or 0.0) for e in own(episodes)]
+    lost = [(sum(t.forfeited_usd or 0.0 for t in e.turns), e.cost_usd) for e in own(episodes) if e.cost_usd is not None]
     return Forfeited(
         usd=sum(money.values()),
         switches=len(switches),

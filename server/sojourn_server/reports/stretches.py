@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sojourn.v1 import journal_pb2, types_pb2
 from sojourn_server.exchange.turns import DecidedTurn, forfeited_usd, has_error, served_turns, short_name
-from sojourn_server.policy.registry import Model
+from sojourn_server.policy.registry import Registry
 
 _WORDS: dict[int, str] = {
     types_pb2.REASON_UNSPECIFIED: "not said",
@@ -51,9 +51,9 @@ class Stretch(NamedTuple):
 
     @property
     def cost_usd(self) -> float | None:
-        """Money of its turns; None if it is not known of any."""
+        """Money of its turns; None if that of a turn is unknown."""
         known = [turn.cost_usd for turn in self.turns if turn.cost_usd is not None]
-        return sum(known) if known else None
+        return sum(known) if len(known) == len(self.turns) else None
 
 
 class Staying(NamedTuple):
@@ -63,10 +63,10 @@ class Staying(NamedTuple):
     stayed: int
 
 
-def stretches(records: Sequence[journal_pb2.JournalRecord], prices: Mapping[str, Model]) -> list[Stretch]:
+def stretches(records: Sequence[journal_pb2.JournalRecord], registries: Mapping[int, Registry]) -> list[Stretch]:
     """An episode's stretches in order, from its records in journal order, without attempts that could not serve."""
     groups: list[list[DecidedTurn]] = []
-    for turn in served_turns(records, prices):
+    for turn in served_turns(records, registries):
         held = turn.decision.answer.reason == types_pb2.REASON_HELD
         if groups and held and turn.served == groups[-1][-1].served:
             groups[-1].append(turn)

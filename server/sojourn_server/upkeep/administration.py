@@ -73,6 +73,13 @@ class Administration:
         """The registry by name."""
         return [model.terms for model in self._world.registry.models.values()]
 
+    def registries(self, records: Sequence[journal_pb2.JournalRecord]) -> list[admin_pb2.RegistryVersion]:
+        """The registry as of each version that decisions among the records name."""
+        known = read_world(self._journal, self._world).registries
+        versions = sorted({r.decision.inputs.registry_version for r in records if r.HasField("decision")})
+        models = {version: [model.terms for model in known[version].models.values()] for version in versions}
+        return [admin_pb2.RegistryVersion(version=version, models=terms) for version, terms in models.items()]
+
     def put_model(self, model: types_pb2.Model, call: Call) -> types_pb2.Model:
         """Adds or replaces a model."""
         self._commit(call, model_put=journal_pb2.ModelPutRecord(model=model))

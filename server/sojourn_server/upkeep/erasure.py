@@ -30,7 +30,7 @@ def tombstone(record: Record) -> Record:
 
 
 def without_features(record: Record) -> Record:
-    """A decision's record without what the caller told of the turn; facts of the turn before stay."""
+    """A decision's record without what the caller told of the turn; facts of the turn before stay, and prices."""
     left = Record()
     left.CopyFrom(record)
     left.features_erased = True
@@ -43,6 +43,9 @@ def without_features(record: Record) -> Record:
             attempt=request.attempt,
             context=types_pb2.Context(task_type=request.context.task_type),
             assignment_key=request.assignment_key,
+            candidates=[
+                types_pb2.Candidate(model=c.model, terms=c.terms) for c in request.candidates if c.HasField("terms")
+            ],
         )
     )
     if request.HasField("previous_turn"):

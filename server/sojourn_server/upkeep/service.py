@@ -114,7 +114,8 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
 
     def GetEpisode(self, request: admin.GetEpisodeRequest, context: Context) -> admin.GetEpisodeResponse:
         _check_names(policy=request.policy, episode_id=request.episode_id)
-        return admin.GetEpisodeResponse(records=self._administration.episode(request.policy, request.episode_id))
+        records = self._administration.episode(request.policy, request.episode_id)
+        return admin.GetEpisodeResponse(records=records, registries=self._administration.registries(records))
 
     def ListEpisodes(self, request: admin.ListEpisodesRequest, context: Context) -> admin.ListEpisodesResponse:
         _check_names(policy=request.policy)

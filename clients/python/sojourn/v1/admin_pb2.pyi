@@ -608,18 +608,48 @@ class GetEpisodeResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     RECORDS_FIELD_NUMBER: builtins.int
+    REGISTRIES_FIELD_NUMBER: builtins.int
     @property
     def records(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[sojourn.v1.journal_pb2.JournalRecord]:
         """In journal order: decisions, turns, outcome."""
+
+    @property
+    def registries(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___RegistryVersion]:
+        """The registry as of each version that the decisions name, oldest first: the prices of then."""
 
     def __init__(
         self,
         *,
         records: collections.abc.Iterable[sojourn.v1.journal_pb2.JournalRecord] | None = ...,
+        registries: collections.abc.Iterable[global___RegistryVersion] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["records", b"records"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["records", b"records", "registries", b"registries"]) -> None: ...
 
 global___GetEpisodeResponse = GetEpisodeResponse
+
+@typing.final
+class RegistryVersion(google.protobuf.message.Message):
+    """The registry as it once was."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: builtins.int
+    MODELS_FIELD_NUMBER: builtins.int
+    version: builtins.int
+    """Position of its newest record, as DecisionInputs.registry_version names it."""
+    @property
+    def models(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[sojourn.v1.types_pb2.Model]:
+        """The models by name."""
+
+    def __init__(
+        self,
+        *,
+        version: builtins.int = ...,
+        models: collections.abc.Iterable[sojourn.v1.types_pb2.Model] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["models", b"models", "version", b"version"]) -> None: ...
+
+global___RegistryVersion = RegistryVersion
 
 @typing.final
 class ListEpisodesRequest(google.protobuf.message.Message):
@@ -754,8 +784,11 @@ class EvaluatePolicyResponse(google.protobuf.message.Message):
     EPISODES_FIELD_NUMBER: builtins.int
     LEFT_OUT_FIELD_NUMBER: builtins.int
     EVALUATIONS_FIELD_NUMBER: builtins.int
+    WITHOUT_COST_USD_FIELD_NUMBER: builtins.int
     episodes: builtins.int
     """Episodes that the estimates are made from: ended, with an outcome that counts, every choice of known probability."""
+    without_cost_usd: builtins.int
+    """How many of the episodes have no known cost: none of their own, and a turn with neither cost_usd nor priced usage."""
     @property
     def left_out(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
         """Episodes that were left out, by reason. The estimates are about the others only."""
@@ -770,8 +803,9 @@ class EvaluatePolicyResponse(google.protobuf.message.Message):
         episodes: builtins.int = ...,
         left_out: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
         evaluations: collections.abc.Iterable[global___Evaluation] | None = ...,
+        without_cost_usd: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["episodes", b"episodes", "evaluations", b"evaluations", "left_out", b"left_out"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["episodes", b"episodes", "evaluations", b"evaluations", "left_out", b"left_out", "without_cost_usd", b"without_cost_usd"]) -> None: ...
 
 global___EvaluatePolicyResponse = EvaluatePolicyResponse
 
@@ -813,7 +847,7 @@ class Evaluation(google.protobuf.message.Message):
 
     @property
     def cost_usd(self) -> global___Estimate:
-        """USD an episode, self-normalised. Absent also where an episode's cost is unknown."""
+        """USD an episode, self-normalised. Absent also if without_cost_usd is not 0."""
 
     @property
     def model_value(self) -> global___Estimate:
