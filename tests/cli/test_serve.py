@@ -6,9 +6,11 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -85,7 +87,10 @@ def test_a_stopped_router_goes_on_where_it_was(served: Served, tmp_path: Path):
 
 def test_it_drains_on_the_first_signal_and_ends_at_once_on_the_second(served: Served):
     """A call in flight keeps it draining; watchers are told NOT_SERVING, and new calls are refused meanwhile."""
+    go_on = threading.Event()
     with grpc.insecure_channel(served.address) as channel:
+        method: Any = channel.stream_unary("/sojourn.v1.AdminService/ImportSnapshot", None, None)
+        in_flight = method.future(request for request in [b""] if go_on.wait(GIVE_UP_S))
         watched = health_pb2_grpc.HealthStub(channel).Watch(SERVICE)
         assert next(watched).status == health_pb2.HealthCheckResponse.SERVING
         served.signal(signal.SIGINT)
@@ -96,6 +101,8 @@ def test_it_drains_on_the_first_signal_and_ends_at_once_on_the_second(served: Se
         served.signal(signal.SIGTERM)
         assert served.process.wait(timeout=GIVE_UP_S) == -signal.SIGTERM
         assert time.monotonic() - started < 5.0  # of the ten seconds that the drain may take
+        go_on.set()
+        assert in_flight.code() == grpc.StatusCode.UNAVAILABLE
 
 
 def test_a_second_router_on_the_same_journal_refuses_to_start(served: Served, tmp_path: Path):
