@@ -40,6 +40,7 @@ class Check(NamedTuple):
     environment: Mapping[str, str] = {}
 
 
+SLOW_NEEDS = ("--all-extras", "--group", "textworld", "--group", "scienceworld")
 CHECKS = {
     "languages": Check("clients of all languages, all scenarios", ("-m", "tests.scenarios")),
     "stacks": Check("agent stacks, oldest and newest version of each", ("-m", "tests.stacks")),
@@ -49,7 +50,11 @@ CHECKS = {
         ("-m", "pytest", "-q", "tests/deploy"),
         {"SOJOURN_VERIFY": "1"},
     ),
-    "slow": Check("tests that are marked slow", ("-m", "pytest", "-q", "-m", "slow", "tests")),
+    "slow": Check(
+        "tests that are marked slow: TextWorld and ScienceWorld, with Java",
+        ("-m", "uv", "run", "--quiet", "--locked", *SLOW_NEEDS, "python", "-m", "pytest", "-q", "-m", "slow", "tests"),
+        {"UV_PROJECT_ENVIRONMENT": "dist/verification/environment"},
+    ),
     "cluster": Check(
         "three hosts, an Envoy and PostgreSQL, each fault four times", ("-m", "tests.cluster", "--rounds", "4")
     ),

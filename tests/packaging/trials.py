@@ -30,7 +30,7 @@ CLIENTS_PACKAGES = {"cython_runtime", "google", "grpc", "sojourn", "typing_exten
 MEASURED_TIMES = 5  # the median counts
 PATIENT_MS = 20_000.0
 CLIENTS_DEFAULT_MS = 50.0
-STACKS = {"litellm", "langchain", "openai-agents", "pydantic-ai"}
+STACKS = {"litellm", "langchain", "openai-agents", "pydantic-ai", "strands"}
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ PROOFS: Mapping[str, Callable[[Environment], object]] = {
     "server": _runs("replay", "--journal", "data"),
     "postgres": _imports("asyncpg", "sojourn_server.hosts.database"),
     "prometheus": _serves_metrics,
+    "otlp-http": _imports("opentelemetry.exporter.otlp.proto.http.trace_exporter", "sojourn_server.telemetry"),
     "parquet": _runs("export", "--journal", "data", "--format", "parquet", "--output", "decisions.parquet"),
     "evaluate": _imports("scipy", "sojourn_server.evaluation.evaluate"),
     "demo": _runs("demo", "--episodes", "2"),
@@ -82,6 +83,7 @@ PROOFS: Mapping[str, Callable[[Environment], object]] = {
     "langchain": _imports("sojourn.integrations.langchain"),
     "openai-agents": _imports("sojourn.integrations.openai_agents"),
     "pydantic-ai": _imports("sojourn.integrations.pydantic_ai"),
+    "strands": _imports("sojourn.integrations.strands"),
 }
 """By extra: that it brought what it is for, shown in its environment; `data` there is a first decision's journal."""
 
