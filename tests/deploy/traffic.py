@@ -40,7 +40,8 @@ def play_episode(stubs: Stubs, episode_id: str, tool_types: list[str], *, score:
         facts = pb.TurnFacts(
             served_model=answer.model, cost_usd=0.01, usage=pb.Usage(input_tokens=PROMPT_TOKENS, output_tokens=200)
         )
-    stubs.end(episode_id, score)
+    outcome = router_pb2.ReportOutcomeRequest(episode_id=episode_id, score=score, last_turn=facts)
+    stubs.router.ReportOutcome(outcome, timeout=10)
 
 
 def let_caches_expire(stubs: Stubs, episode_ids: list[str]) -> None:
