@@ -17,8 +17,9 @@ from sojourn_server.cli.source import Address, Json, PlaceIfAny, Policy, open_so
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from sojourn.v1 import admin_pb2
+    from sojourn.v1 import journal_pb2
     from sojourn_server.exchange.turns import DecidedTurn
+    from sojourn_server.policy.registry import Registry
     from sojourn_server.reports.stretches import Stretch
 
 STRIP_TURNS = 60
@@ -49,8 +50,9 @@ def explain(
 
     with open_source(address, journal) as source:
         told = source.episode(policy, episode_id)
-    found = stretches(told.records, registries_of(told))
-    summary = _summary(told, found)
+    registries = registries_of(told)
+    found = stretches(told.records, registries)
+    summary = _summary(told.records, registries, found)
     if json:
         print_json({**summary, "stretches": [_as_json(stretch) for stretch in found]})
     else:
@@ -96,21 +98,23 @@ def _row(stretch: Stretch, letters: Mapping[str, str]) -> tuple[str, ...]:
     )
 
 
-def _summary(told: admin_pb2.GetEpisodeResponse, found: Sequence[Stretch]) -> dict[str, Any]:
-    from sojourn_server.exchange.turns import ending, registries_of
+def _summary(
+    records: Sequence[journal_pb2.JournalRecord], registries: Mapping[int, Registry], found: Sequence[Stretch]
+) -> dict[str, Any]:
+    from sojourn_server.exchange.turns import ending
     from sojourn_server.learner.credit import cost_usd
     from sojourn_server.reports.stretches import staying
 
-    end = ending(told.records)
+    end = ending(records)
     forfeited = [stretch.forfeited_usd for stretch in found if stretch.forfeited_usd is not None]
     return {
-        "episode_id": told.records[0].episode_id,
-        "policy": told.records[0].policy,
+        "episode_id": records[0].episode_id,
+        "policy": records[0].policy,
         "turns": sum(len(stretch.turns) for stretch in found),
         "switches": sum(stretch.switched for stretch in found),
         **staying([turn for stretch in found for turn in stretch.turns])._asdict(),
         "forfeited_usd": sum(forfeited) if forfeited else None,
-        "cost_usd": cost_usd(told.records, registries_of(told)),
+        "cost_usd": cost_usd(records, registries),
         "status": (end.status or "scored") if end else "open",
         "score": end.score if end else None,
     }

@@ -46,12 +46,12 @@ def read_log(journal: Journal, policy: str, world: World) -> Log:
             left_out["without an outcome that counts"] += 1
             continue
         records = [r for r in journal.episode(policy, record.episode_id) if 0 < r.position <= record.position]
-        turns = credit.played_turns(records)
-        why = _why_unusable(turns, credit.facts_by_turn(records), begins_at)
+        turns, facts = credit.played_turns(records), credit.facts_by_turn(records)
+        why = _why_unusable(turns, facts, begins_at)
         if why:
             left_out[why] += 1
         else:
-            cost_usd = credit.cost_usd(records, world.registries)
+            cost_usd = credit.spent_usd(records, turns, facts, world.registries)
             episodes.append(LoggedEpisode(record.episode_id, tuple(turns), score, cost_usd))
     return Log(episodes, left_out)
 

@@ -112,7 +112,7 @@ class Reading:
         if not served:
             return None
         end, answer = ending(records), served[0].decision.answer
-        live = answer.mode == types_pb2.MODE_LIVE
+        live, found = answer.mode == types_pb2.MODE_LIVE, assigned(records, epoch, self._registries)
         return Episode(
             episode_id=records[0].episode_id,
             started_at_ms=records[0].received_at_ms,
@@ -120,7 +120,7 @@ class Reading:
             is_control=live and served[0].decision.inputs.cohort != types_pb2.COHORT_LEARNED,
             imported=served[0].imported,
             score=end.score if end else None,
-            cost_usd=credit.cost_usd(records, self._registries),
+            cost_usd=found.cost_usd if found else credit.cost_usd(records, self._registries),
             turns=tuple(
                 Turn(
                     tool_type=turn.decision.inputs.tool_type or turn.decision.answer.phase,
@@ -132,5 +132,5 @@ class Reading:
                 )
                 for i, turn in enumerate(served)
             ),
-            assigned=assigned(records, epoch, self._registries),
+            assigned=found,
         )

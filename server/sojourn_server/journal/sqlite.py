@@ -164,9 +164,8 @@ class SqliteJournal:
                 with self._connection as connection:
                     self._patiently("BEGIN IMMEDIATE")
                     connection.executemany(_REWRITE, rows)
-                connection.execute("PRAGMA busy_timeout=5000")  # a reader may be in the way for a moment
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                connection.execute("PRAGMA busy_timeout=0")
+                with closing(connect(self._path)) as patient:  # a reader may be in the way for a moment
+                    patient.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             except sqlite3.Error as error:
                 self._undo()
                 raise JournalUnavailable(f"the journal cannot be written: {error}") from error

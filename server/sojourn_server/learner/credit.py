@@ -19,6 +19,8 @@ _SEVERITY_COST = {types_pb2.SEVERITY_LOW: 0.2, types_pb2.SEVERITY_MEDIUM: 0.8, t
 _EARLY, _LATE = 0.3, 0.7
 _EARLY_WEIGHT = 0.3
 _LEAST_COST = 0.2
+Records = Sequence[journal_pb2.JournalRecord]
+Registries = Mapping[int, Registry]
 Facts = Mapping[int, types_pb2.TurnFacts]
 """What is known of an episode's turns, by turn index."""
 
@@ -52,20 +54,24 @@ def terminal_score(outcome: router_pb2.ReportOutcomeRequest) -> float | None:
     return {types_pb2.OUTCOME_STATUS_SUCCEEDED: 1.0, types_pb2.OUTCOME_STATUS_FAILED: 0.0}.get(outcome.status)
 
 
-def cost_usd(records: Sequence[journal_pb2.JournalRecord], registries: Mapping[int, Registry]) -> float | None:
+def cost_usd(records: Records, registries: Registries) -> float | None:
+    """`spent_usd` of whoever has the records alone."""
+    return spent_usd(records, played_turns(records), facts_by_turn(records), registries)
+
+
+def spent_usd(records: Records, turns: Sequence[PlayedTurn], facts: Facts, registries: Registries) -> float | None:
     """USD of an episode: as its outcome says, else the sum over its turns; None if that of a turn is unknown."""
     for record in records:
         if record.HasField("outcome") and not record.outcome.late and record.outcome.request.HasField("cost_usd"):
             return record.outcome.request.cost_usd
-    turns, facts = played_turns(records), facts_by_turn(records)
     by_client = facts.keys() - {turn.turn_index for turn in turns}
-    turns += [PlayedTurn(t, turns[-1].decision, facts[t], facts[t].served_model) for t in by_client if turns]
-    costs = [turn_cost_usd(turn, registries) for turn in turns]
+    clients = [PlayedTurn(t, turns[-1].decision, facts[t], facts[t].served_model) for t in by_client if turns]
+    costs = [turn_cost_usd(turn, registries) for turn in (*turns, *clients)]
     known = [cost for cost in costs if cost is not None]
     return sum(known) if known and len(known) == len(costs) else None
 
 
-def turn_cost_usd(turn: PlayedTurn, registries: Mapping[int, Registry]) -> float | None:
+def turn_cost_usd(turn: PlayedTurn, registries: Registries) -> float | None:
     """USD of a turn: as reported, else its usage at the prices that its decision knew; None if either is unknown."""
     facts, decision = turn.facts or types_pb2.TurnFacts(), turn.decision
     if facts.HasField("cost_usd"):
@@ -110,7 +116,7 @@ def facts_by_turn(records: Iterable[journal_pb2.JournalRecord]) -> dict[int, typ
     return facts
 
 
-def played_turns(records: Sequence[journal_pb2.JournalRecord]) -> list[PlayedTurn]:
+def played_turns(records: Records) -> list[PlayedTurn]:
     """The decided turns of an episode in order, from its records in journal order."""
     facts = facts_by_turn(records)
     decisions = {r.decision.request.turn_index: r.decision for r in records if r.HasField("decision")}

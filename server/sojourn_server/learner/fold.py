@@ -189,7 +189,7 @@ class Fold:
         if not all(map(isfinite, probe(self.bandit, self.counts))):
             raise BadLesson(self.position, NOT_FINITE)
         join = self._joined("learned" if lessons else "nothing_learnable")
-        cost_usd = credit.cost_usd(records, self.world.registries)
+        cost_usd = credit.spent_usd(records, turns, facts, self.world.registries)
         return join._replace(score=score, cost_usd=cost_usd, cohort=turns[0].decision.inputs.cohort)
 
     def _teach(self, lessons: Sequence[Lesson]) -> None:

@@ -60,11 +60,7 @@ CODES: dict[type[errors.SojournError], grpc.StatusCode] = {
     errors.RateLimited: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
-
-
-_INTERNAL = rpc_status.to_status(
-    status_pb2.Status(code=code_pb2.INTERNAL, message="internal error; the server's log has the details")
-)
+_INTERNAL = status_pb2.Status(code=code_pb2.INTERNAL, message="internal error; the server's log has the details")
 
 
 def _short(text: str) -> str:
@@ -93,7 +89,7 @@ def status_of(error: errors.SojournError) -> grpc.Status:
 
 
 def _parser(handler: Any, *, otherwise_empty: bool = False) -> Parse:
-    """Parses a method's request; bytes that are none raise errors.InvalidField, or stand for an empty request."""
+    """Parses a method's request; bytes that are none raise InvalidField, or stand for an empty request."""
     deserialize = handler.request_deserializer or bytes
 
     def parse(data: bytes) -> Any:
@@ -102,9 +98,8 @@ def _parser(handler: Any, *, otherwise_empty: bool = False) -> Parse:
         except DecodeError as error:
             if otherwise_empty:
                 return deserialize(b"")
-            raise errors.InvalidField(
-                [errors.FieldViolation("request", f"a serialised message of this method ({error})")]
-            ) from error
+            mistake = errors.FieldViolation("request", f"a serialised message of this method ({error})")
+            raise errors.InvalidField([mistake]) from error
 
     return parse
 
@@ -237,7 +232,7 @@ class Edge(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
             return Refused(status_of(error))
         log.error("call_failed", rpc=rpc, exc_info=error)
         trace.fail("INTERNAL", grpc.StatusCode.INTERNAL.value[0])
-        return Refused(_INTERNAL)
+        return Refused(rpc_status.to_status(_INTERNAL))
 
     def _decided(
         self, trace: Trace, request: router_pb2.DecideRequest, answer: router_pb2.DecideResponse, latency_s: float
