@@ -12,7 +12,6 @@ import json
 import os
 import secrets
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -23,6 +22,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.latency import DECIDE, Sample, load, request, run_h2load, server
 from sojourn_server.config import DEFAULTS
+from tests.environments import environment
 from tests.ports import find_unused_port
 
 LITELLM, PORTKEY = "litellm[proxy]==1.108.7", "@portkey-ai/gateway@1.15.2"
@@ -79,17 +79,15 @@ def model(directory: Path) -> Iterator[tuple[str, Side]]:
 @contextmanager
 def litellm(directory: Path, model_url: str) -> Iterator[Side]:
     """LiteLLM's proxy, six deployments of one name, its default strategy."""
-    uv, environment = Path(sys.executable).with_name("uv"), directory / "litellm"
-    python = environment / "bin" / "python"
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, environment], check=True)
-    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, LITELLM, *LITELLM_TRIES], check=True)
+    python = environment(directory / "litellm", LITELLM, *LITELLM_TRIES)
     deployments = [
         {"model_name": "any", "litellm_params": {"model": f"openai/{n}", "api_base": model_url, "api_key": "none"}}
         for n in MODELS
     ]
-    (environment / "config.yaml").write_text(json.dumps({"model_list": deployments}))  # which YAML reads too
+    config = directory / "litellm" / "config.yaml"
+    config.write_text(json.dumps({"model_list": deployments}))  # which YAML reads too
     port, key = find_unused_port(), f"sk-{secrets.token_hex(32)}"  # without one it does not start
-    command = [str(python.with_name("litellm")), "--config", str(environment / "config.yaml"), "--port", str(port)]
+    command = [str(python.with_name("litellm")), "--config", str(config), "--port", str(port)]
     with running(command, port, directory / "litellm-log", cores=SERVER_CORES, LITELLM_MASTER_KEY=key):
         yield _over_http(f"LiteLLM proxy, simple-shuffle ({LITELLM})", port, {"authorization": f"Bearer {key}"})
 

@@ -9,21 +9,31 @@ from pathlib import Path
 from typing import Literal
 from xml.etree import ElementTree as ET
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from tests.habits.sources import REPOSITORY
+
 UV = Path(sys.executable).with_name("uv")
 
 Outcome = Literal["passed", "failed", "skipped"]
 
 
-def environment(folder: Path, *requirements: str) -> Path:
-    """Makes a virtual environment; its Python. Paths among the requirements are below this checkout.
+class NotInstalled(Exception):
+    """What uv said instead."""
 
-    Raises CalledProcessError.
-    """
-    subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, folder], check=True)
-    python = folder / "bin" / "python"
-    subprocess.run([UV, "pip", "install", "--quiet", "--python", python, *requirements], cwd=REPOSITORY, check=True)
-    return python
+
+def environment(
+    folder: Path, *requirements: str, python: Path | str = sys.executable, beside: Path = REPOSITORY
+) -> Path:
+    """Makes a virtual environment; its Python. Paths among the requirements are below `beside`. Raises NotInstalled."""
+    made = folder / "bin" / "python"
+    commands: tuple[list[str | Path], ...] = (
+        ["venv", "--quiet", "--python", python, folder],
+        ["pip", "install", "--quiet", "--python", made, *requirements],
+    )
+    for command in commands:
+        done = subprocess.run([UV, *command], cwd=beside, stderr=subprocess.PIPE, text=True, check=False)
+        if done.returncode:
+            raise NotInstalled(f"uv {' '.join(str(part) for part in command)}:\n{done.stderr[-2_000:]}")
+    return made
 
 
 def version_of(python: Path, package: str) -> str:

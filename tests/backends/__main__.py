@@ -21,7 +21,8 @@ import typer
 
 from benchmarks.latency import where
 from tests.backends.backends import BACKENDS, FOLDER_VARIABLE, PICTURES_VARIABLE
-from tests.environments import REPOSITORY, Outcome, environment, outcomes
+from tests.environments import Outcome, environment, outcomes
+from tests.habits.sources import REPOSITORY
 from tests.packages import NoProgram
 from tests.pages import table, write_between
 

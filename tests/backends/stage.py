@@ -17,7 +17,8 @@ import grpc
 
 from sojourn.v1 import admin_pb2, admin_pb2_grpc
 from tests.backends.backend import Backend, Span, wait_for
-from tests.environments import REPOSITORY
+from tests.habits.sources import REPOSITORY
+from tests.serving import address_of
 
 PAGE = REPOSITORY / "docs" / "tracing.md"
 AGENT = Path(__file__).with_name("agent.py")
@@ -113,10 +114,8 @@ def router(directory: Path, variables: Mapping[str, str]) -> Iterator[str]:
     own = {"SOJOURN_JOURNAL__DIRECTORY": str(directory / "journal"), "SOJOURN_SERVER__DRAW_SECRET": DRAW_SECRET}
     command = (SOJOURN, "serve", "--address", "127.0.0.1:0")
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**variables, **own}) as process:
-        assert process.stderr is not None
         try:
-            events = (json.loads(line) for line in process.stderr)
-            yield next(event["address"] for event in events if event["event"] == "serving")
+            yield address_of(process)
         finally:
             process.terminate()
             process.communicate(timeout=60)

@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 from sojourn_server.config import CacheConfig, Config
 from tests.habits.sources import REPOSITORY
 from tests.ports import find_unused_port
+from tests.serving import address_of
 
 SOJOURN = Path(sys.executable).with_name("sojourn")
 PROMETHEUS = REPOSITORY / "deploy" / "prometheus"
@@ -48,9 +49,7 @@ class Router:
         }
         command = [str(SOJOURN), "serve", "--address", "127.0.0.1:0"]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-        assert self.process.stderr is not None
-        events = (json.loads(line) for line in self.process.stderr)
-        self.address = next(event["address"] for event in events if event["event"] == "serving")
+        self.address = address_of(self.process)
 
     @contextmanager
     def without_disk(self) -> Iterator[None]:

@@ -19,6 +19,7 @@ from sojourn_server.journal.journal import terminal_key
 from tests.cli.command import run_json
 from tests.hosts.hosts import ask, term, wait_until
 from tests.rpc.wire import Stubs, connected
+from tests.serving import address_of
 
 SOJOURN = Path(sys.executable).with_name("sojourn")
 EPISODES = 40
@@ -36,9 +37,7 @@ class Process:
         }
         command = [str(SOJOURN), "serve", "--address", "127.0.0.1:0"]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-        assert self.process.stderr is not None
-        events = (json.loads(line) for line in self.process.stderr)
-        self.address = next(event["address"] for event in events if event["event"] == "serving")
+        self.address = address_of(self.process)
 
     def kill(self) -> None:
         """As the kernel does it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from sojourn.v1 import admin_pb2
 from sojourn_server.hosts.shared import open_shared_for_reading
 from tests.hosts.hosts import ask, wait_until
 from tests.rpc.wire import Stubs, connected
+from tests.serving import address_of
 
 OLD, NEW = 2, 3
 """What `world.LESSON_FORMAT` says in either release."""
@@ -37,14 +37,12 @@ def running(dsn: str, release: int) -> Iterator[Stubs]:
     }
     command = [sys.executable, "-c", _RELEASE, str(release), "serve", "--address", "127.0.0.1:0"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-    assert process.stderr is not None
     try:
-        events = (json.loads(line) for line in process.stderr)
-        address = next(event["address"] for event in events if event["event"] == "serving")
-        with connected(address) as stubs:
+        with connected(address_of(process)) as stubs:
             yield stubs
     finally:
         process.terminate()
+        assert process.stderr is not None
         process.stderr.close()
         process.wait(60)
 

@@ -16,9 +16,10 @@ from typing import Any
 
 from benchmarks.latency import where
 from deploy.release import distributions, proto_archive
+from tests.environments import UV
 from tests.habits.sources import REPOSITORY
 from tests.packaging.contents import CPYTHONS, sdist_findings, wheel_findings
-from tests.packaging.environments import UV, TrialFailed
+from tests.packaging.environments import TrialFailed
 from tests.packaging.trials import installed_pythons, plan, routed, try_one, untried_extras
 from tests.pages import table, write_between
 

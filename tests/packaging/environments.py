@@ -10,7 +10,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,10 +20,11 @@ from typing import Any
 import grpc
 import typing_extensions
 
+from tests.environments import UV, NotInstalled, environment
 from tests.ports import find_unused_port
+from tests.serving import DidNotStart, address_of
 
 HERE = Path(__file__).resolve().parent
-UV = Path(sys.executable).with_name("uv")
 WITHIN_S = 300.0
 
 
@@ -85,26 +85,23 @@ def clean(**more: str) -> dict[str, str]:
 
 def make(folder: Path, python: Path | str, requirement: str) -> Environment:
     """Makes an environment with one requirement, compiled as pip does it. Raises TrialFailed."""
-    environment = Environment(folder)
-    commands: tuple[list[str | Path], ...] = (
-        [UV, "venv", "--quiet", "--python", python, folder],
-        [UV, "pip", "install", "--quiet", "--compile-bytecode", "--python", folder / "bin" / "python", requirement],
-    )
-    for command in commands:
-        done = subprocess.run(command, cwd=folder.parent, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise TrialFailed(f"{' '.join(str(part) for part in command[1:])}:\n{done.stderr[-2_000:]}")
-    return environment
+    try:
+        environment(folder, "--compile-bytecode", requirement, python=python, beside=folder.parent)
+    except NotInstalled as error:
+        raise TrialFailed(str(error)) from error
+    return Environment(folder)
 
 
 @contextmanager
-def router(environment: Environment, address: str = "127.0.0.1:0", **variables: str) -> Iterator[str]:
+def router(made: Environment, address: str = "127.0.0.1:0", **variables: str) -> Iterator[str]:
     """A router of an environment, with its journal in `data` there: its address. Raises TrialFailed."""
-    command: list[str | Path] = [environment.folder / "bin" / "sojourn", "serve", "--address", address]
+    command: list[str | Path] = [made.folder / "bin" / "sojourn", "serve", "--address", address]
     settings = clean(SOJOURN_JOURNAL__DIRECTORY="data", SOJOURN_LOG__FORMAT="json", **variables)
-    process = subprocess.Popen(command, cwd=environment.folder, env=settings, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=made.folder, env=settings, stderr=subprocess.PIPE, text=True)
     try:
-        yield _address(process)
+        yield address_of(process)
+    except DidNotStart as error:
+        raise TrialFailed(f"the router did not start:\n{error}") from error
     finally:
         process.terminate()
         process.communicate(timeout=WITHIN_S)
@@ -112,21 +109,11 @@ def router(environment: Environment, address: str = "127.0.0.1:0", **variables: 
         raise TrialFailed(f"the router ended with {process.returncode}")
 
 
-def _address(process: subprocess.Popen[str]) -> str:
-    assert process.stderr is not None
-    said = []
-    for line in process.stderr:
-        said.append(line)
-        if '"serving"' in line:
-            return str(json.loads(line)["address"])
-    raise TrialFailed(f"the router did not start:\n{''.join(said)[-2_000:]}")
-
-
-def metrics_of(environment: Environment) -> str:
+def metrics_of(made: Environment) -> str:
     """What a router of this environment serves to Prometheus."""
     port = str(find_unused_port())
     with (
-        router(environment, OTEL_METRICS_EXPORTER="prometheus", OTEL_EXPORTER_PROMETHEUS_PORT=port),
+        router(made, OTEL_METRICS_EXPORTER="prometheus", OTEL_EXPORTER_PROMETHEUS_PORT=port),
         urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=WITHIN_S) as answer,
     ):
         return str(answer.read().decode())

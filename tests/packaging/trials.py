@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.environments import UV
 from tests.habits.sources import REPOSITORY
 from tests.packaging.contents import CPYTHONS
-from tests.packaging.environments import UV, Environment, TrialFailed, make, metrics_of, router
+from tests.packaging.environments import Environment, TrialFailed, make, metrics_of, router
 from tests.ports import find_unused_port
 
 CLIENT_MIB = 40

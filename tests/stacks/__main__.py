@@ -23,7 +23,8 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.latency import where
-from tests.environments import REPOSITORY, environment, outcomes, version_of
+from tests.environments import environment, outcomes, version_of
+from tests.habits.sources import REPOSITORY
 from tests.pages import table, write_between
 from tests.stacks import ai_sdk
 from tests.stacks.agents_under_test import STACKS
