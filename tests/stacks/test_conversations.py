@@ -11,22 +11,9 @@ from sojourn.integrations.conversations import Conversations
 from sojourn.integrations.tool_results import ToolResult
 from sojourn.v1 import types_pb2
 from sojourn_server.app import App
-from sojourn_server.config import Config, ModeName
-from tests.stacks.test_laws import decisions, in_mode, last_facts, records
+from tests.stacks.test_laws import decisions, last_facts, records
 
 PATIENT_MS = 5_000
-
-
-@pytest.fixture
-def mode() -> ModeName:
-    """That of a router that nobody has configured."""
-    return "LIVE"
-
-
-@pytest.fixture
-def config(config: Config, mode: ModeName) -> Config:
-    """The shared configuration in this mode."""
-    return in_mode(config, mode)
 
 
 @pytest.fixture

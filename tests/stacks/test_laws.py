@@ -16,7 +16,7 @@ import pytest
 
 import sojourn
 from sojourn.v1 import admin_pb2, admin_pb2_grpc, journal_pb2, types_pb2
-from sojourn_server.config import Config, ModeName, PolicyConfig
+from sojourn_server.config import ModeName
 from sojourn_server.learner.credit import played_turns
 from tests.stacks.agents_under_test import STACKS, Agent, agent_class
 from tests.stacks.fake_models import (
@@ -48,21 +48,10 @@ class Server(Protocol):
     address: str
 
 
-def in_mode(config: Config, mode: ModeName) -> Config:
-    """A configuration with one policy in this mode."""
-    return config.model_copy(update={"policies": {"default": PolicyConfig(mode=mode)}})
-
-
 @pytest.fixture
 def mode() -> ModeName:
     """The table decides, so that searches go to the small model in every run."""
     return "HEURISTIC"
-
-
-@pytest.fixture
-def config(config: Config, mode: ModeName) -> Config:
-    """The shared configuration in this mode."""
-    return in_mode(config, mode)
 
 
 @asynccontextmanager

@@ -9,10 +9,12 @@ model too. Everything may be called from any thread; a decision waits for the ro
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections import OrderedDict
-from typing import NamedTuple, Unpack
+from collections.abc import Mapping
+from typing import Generic, NamedTuple, TypeVar, Unpack
 from uuid import uuid4
 
 from sojourn.client import Client, Episode
@@ -23,6 +25,7 @@ from sojourn.messages import OutcomeReport, Status, TurnInputs, TurnReport
 from sojourn.reports import Acknowledgement
 
 MAX_NAME_BYTES = 128
+ModelT = TypeVar("ModelT")
 OWN_MODEL = "own"
 """What served in SHADOW mode, for stacks that cannot name their own model."""
 _log = logging.getLogger("sojourn")
@@ -206,3 +209,35 @@ class Ending:
     ) -> Acknowledgement | None:
         """End a conversation's episode, as `Client.report_outcome` does."""
         return self.conversations.end(conversation_id, status, wait=wait, **outcome)
+
+
+class OwnedModels(Ending, Generic[ModelT]):
+    """A stack's models by the router's names for them; `own` serves where the router has not chosen."""
+
+    def __init__(
+        self, client: Client, models: Mapping[str, ModelT], *, own: ModelT, own_name: str, task_type: str | None = None
+    ) -> None:
+        """`own_name` is the stack's name for its own model, for one that the router does not know."""
+        self.models = models
+        self.own = own
+        self.conversations = Conversations(client, task_type=task_type)
+        self._own_name = name_among(models, own) or own_name
+
+    async def choose(
+        self, conversation_id: str, tool: ToolResult | None, *, answers_before: int
+    ) -> tuple[Call | None, ModelT]:
+        """Return the next call of a conversation, as `Conversations.choose`, and the model that serves it."""
+        call = await asyncio.to_thread(
+            self.conversations.choose,
+            conversation_id,
+            tool,
+            own=self._own_name,
+            answers_before=answers_before,
+            allow=list(self.models),
+        )
+        return call, self.models[call.model] if call and call.model else self.own
+
+
+def name_among(models: Mapping[str, ModelT], own: ModelT) -> str | None:
+    """Return the router's name for a stack's own model, if it has one."""
+    return next((name for name, model in models.items() if model is own), None)

@@ -21,7 +21,7 @@ from langgraph.config import get_config
 
 from sojourn.client import Client
 from sojourn.errors import SojournError
-from sojourn.integrations.conversations import OWN_MODEL, Call, Conversations
+from sojourn.integrations.conversations import OWN_MODEL, Call, Conversations, name_among
 from sojourn.integrations.tool_results import ToolResult
 from sojourn.messages import OutcomeReport, Status, TurnReport
 from sojourn.reports import Acknowledgement
@@ -109,7 +109,7 @@ class SojournMiddleware(AgentMiddleware):
     def _own_name(self, own: BaseChatModel) -> str:
         """The router's name for the agent's own model, else LangChain's."""
         name = getattr(own, "model_name", None) or getattr(own, "model", None)
-        return next((name for name, model in self.models.items() if model is own), str(name or OWN_MODEL))
+        return name_among(self.models, own) or str(name or OWN_MODEL)
 
     def _report(self, call: Call | None, response: Any, seconds: float) -> None:
         messages = getattr(response, "result", [response])

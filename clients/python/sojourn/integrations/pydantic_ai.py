@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -20,23 +19,20 @@ from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings, merge_model_settings
 
 from sojourn.client import Client
-from sojourn.integrations.conversations import Call, Conversations, Ending
+from sojourn.integrations.conversations import Call, OwnedModels
 from sojourn.integrations.tool_results import ToolResult
 from sojourn.messages import TurnReport
 
 FAILED_OUTCOMES = ("failed", "retried")
 
 
-class SojournModels(Ending):
+class SojournModels(OwnedModels[Model]):
     """Models to choose from, by the router's names for them."""
 
     def __init__(
         self, client: Client, models: Mapping[str, Model], *, own: Model, task_type: str | None = None
     ) -> None:
-        self.models = models
-        self.own = own
-        self.own_name = next((name for name, model in models.items() if model is own), own.model_name)
-        self.conversations = Conversations(client, task_type=task_type)
+        super().__init__(client, models, own=own, own_name=own.model_name, task_type=task_type)
 
     def conversation(self, conversation_id: str) -> Model:
         """Return the model for the runs of one conversation, which is one episode."""
@@ -85,15 +81,9 @@ class _ChosenModel(WrapperModel):
             raise
 
     async def _choose(self, messages: Sequence[ModelMessage]) -> tuple[Call | None, Model]:
-        call = await asyncio.to_thread(
-            self._conversations.choose,
-            self._conversation_id,
-            last_tool_result(messages),
-            own=self._models.own_name,
-            answers_before=sum(isinstance(message, ModelResponse) for message in messages),
-            allow=list(self._models.models),
-        )
-        return call, self._models.models[call.model] if call and call.model else self._models.own
+        answers_before = sum(isinstance(message, ModelResponse) for message in messages)
+        tool = last_tool_result(messages)
+        return await self._models.choose(self._conversation_id, tool, answers_before=answers_before)
 
     def _report(self, call: Call | None, response: ModelResponse, began: float) -> None:
         latency_ms = (time.monotonic() - began) * 1000

@@ -9,7 +9,6 @@ provider throttles, is served by another model.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
 from typing import Any
@@ -17,21 +16,18 @@ from typing import Any
 from strands.models import Model
 
 from sojourn.client import Client
-from sojourn.integrations.conversations import OWN_MODEL, Call, Conversations, Ending
+from sojourn.integrations.conversations import OWN_MODEL, OwnedModels
 from sojourn.integrations.tool_results import ToolResult
 from sojourn.messages import TurnReport
 
 
-class SojournModels(Ending):
+class SojournModels(OwnedModels[Model]):
     """Models to choose from, by the router's names for them."""
 
     def __init__(
         self, client: Client, models: Mapping[str, Model], *, own: Model, task_type: str | None = None
     ) -> None:
-        self.models = models
-        self.own = own
-        self.own_name = next((name for name, model in models.items() if model is own), _name(own))
-        self.conversations = Conversations(client, task_type=task_type)
+        super().__init__(client, models, own=own, own_name=_name(own), task_type=task_type)
 
     def conversation(self, conversation_id: str) -> Model:
         """Return the model for the agent of one conversation, which is one episode."""
@@ -67,7 +63,9 @@ class _ChosenModel(Model):
     async def _serve(
         self, messages: Sequence[Any], ask: Callable[[Model], AsyncIterable[Any]]
     ) -> AsyncGenerator[Any, None]:
-        call, model = await self._choose(messages)
+        answers_before = sum(message["role"] == "assistant" for message in messages)
+        tool = last_tool_result(messages)
+        call, model = await self._models.choose(self._conversation_id, tool, answers_before=answers_before)
         usage, began = None, time.monotonic()
         try:
             async for event in ask(model):
@@ -79,17 +77,6 @@ class _ChosenModel(Model):
         latency_ms = (time.monotonic() - began) * 1000
         facts: TurnReport = {**usage_facts(usage), "latency_ms": latency_ms, "error": "NONE"}
         self._conversations.report(call, **facts)
-
-    async def _choose(self, messages: Sequence[Any]) -> tuple[Call | None, Model]:
-        call = await asyncio.to_thread(
-            self._conversations.choose,
-            self._conversation_id,
-            last_tool_result(messages),
-            own=self._models.own_name,
-            answers_before=sum(message["role"] == "assistant" for message in messages),
-            allow=list(self._models.models),
-        )
-        return call, self._models.models[call.model] if call and call.model else self._models.own
 
 
 def last_tool_result(messages: Sequence[Any]) -> ToolResult | None:
