@@ -77,7 +77,7 @@ class ChoiceSettings(Frozen):
     utility_range: Positive = 1.0
     floor: Annotated[float, Field(ge=0, le=0.01)] = 0.001
     prior_width: Positive = 0.04
-    prior_evidence: Positive = 20.0
+    prior_evidence: Positive = 100.0
     phase_debounce_turns: Annotated[int, Field(ge=1)] = 1
     first_review_turns: Annotated[int, Field(ge=2)] = 8
     cacheable_share: Share = 0.9
@@ -94,9 +94,8 @@ class ChoiceSettings(Frozen):
 class PriorSettings(Frozen):
     """The warm start: simulated events consistent with the heuristic's table."""
 
-    events: Annotated[int, Field(ge=0, le=100_000)] = 1_000
-    base_score: Share = 0.5
-    gap: Share = 0.15
+    events: Annotated[int, Field(ge=0, le=100_000)] = 2_000
+    gap: Share = 0.08
     spread: Share = 0.5
     error_slope: NonNegative = 2.0
     turns: Positive = 25.0
@@ -108,7 +107,6 @@ class LessonSettings(Frozen):
 
     vw_options: Annotated[str, Field(pattern=r"^[-\w .=]*$")] = "-l 0.1 --power_t 0.75"
     weight_bits: Annotated[int, Field(ge=10, le=24)] = 16
-    bootstrap_share: Share = 0.5
     expected_turns: Positive | None = None
     turns_cap: Annotated[int, Field(ge=2)] = 100
     median_episodes: Annotated[int, Field(ge=1)] = 101

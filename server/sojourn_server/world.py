@@ -178,7 +178,7 @@ def fold(records: Iterable[journal_pb2.JournalRecord], world: World | None = Non
 
 def _settings_of(record: journal_pb2.JournalRecord) -> PolicySettings:
     try:
-        return PolicySettings.model_validate_json(record.settings.settings_json)
+        return PolicySettings.model_validate_json(record.settings.settings_json, extra="ignore")
     except ValidationError as error:
         raise StartRefused(
             f"the journal's settings of policy {record.policy!r} (position {record.position}) are not of this release "

@@ -191,7 +191,6 @@ def test_choice_settings_outside_their_range_are_refused(values: Mapping[str, An
     "values",
     [
         {"weight_bits": 9},
-        {"bootstrap_share": 1.1},
         {"expected_turns": 0.0},
         {"turns_cap": 1},
         {"outcome_window_ms": 0},
@@ -209,14 +208,14 @@ def test_lesson_settings_outside_their_range_are_refused(values: Mapping[str, An
         LessonSettings(**values)
 
 
-@given(st.floats(0, 1e6), st.floats(0, 1), st.integers(0, 100_000), st.sampled_from(["", "--coin", "-l 0.1"]))
+@given(st.floats(0, 1e6), st.integers(2, 1_000), st.integers(0, 100_000), st.sampled_from(["", "--coin", "-l 0.1"]))
 def test_settings_come_back_from_the_journals_json_as_they_were(
-    cost_weight: float, bootstrap_share: float, events: int, options: str
+    cost_weight: float, turns_cap: int, events: int, options: str
 ):
     settings = PolicySettings.model_validate(
         {
             "choice": {"cost_weight": cost_weight},
-            "lesson": {"bootstrap_share": bootstrap_share, "prior": {"events": events}, "vw_options": options},
+            "lesson": {"turns_cap": turns_cap, "prior": {"events": events}, "vw_options": options},
         }
     )
     assert PolicySettings.model_validate_json(settings.model_dump_json()) == settings

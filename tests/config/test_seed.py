@@ -95,10 +95,10 @@ def test_a_policy_that_is_new_in_the_file_is_added():
     [
         (PolicyConfig(choice=ChoiceSettings(friction=0.5)), False),
         (PolicyConfig(choice=ChoiceSettings(cost_weight=9.0)), True),
-        (PolicyConfig(lesson=LessonSettings(bootstrap_share=0.1)), True),
+        (PolicyConfig(lesson=LessonSettings(turns_cap=90)), True),
         (PolicyConfig(lesson=LessonSettings(vw_options="--coin")), True),
     ],
-    ids=["friction", "cost_weight", "bootstrap_share", "vw_options"],
+    ids=["friction", "cost_weight", "turns_cap", "vw_options"],
 )
 def test_settings_that_the_fold_or_its_prior_depend_on_make_another_lesson(policy: PolicyConfig, is_another: bool):
     """Friction acts on choices alone; the cost weight shapes the prior."""

@@ -20,7 +20,6 @@ from sojourn_server.learner.credit import (
     is_learnable,
     lessons,
     played_turns,
-    target,
     terminal_score,
 )
 
@@ -122,7 +121,6 @@ def test_targets_are_those_worked_out_by_hand():
     """Score .8, N = 10; errors: high at turn 1 (.3 / 10), medium at turn 3 (.8 x .475 / 10), low at turn 4 (.2 / 10).
 
     Decisions at 0, 2 and 4; turns 1 and 3 are held. Suffixes: .8 - .088, .8 - .058, .8 - .02.
-    With predictions .6 (turn 2) and .7 (turn 4): bootstraps .6 - .03 and .7 - .038, mixed half and half.
     """
     records = [
         decided(0),
@@ -133,33 +131,21 @@ def test_targets_are_those_worked_out_by_hand():
         ended(error=LOW),
     ]
     first, second, third = lessons_of(records, 0.8)
-    assert [lesson.suffix_target for lesson in (first, second, third)] == pytest.approx([0.712, 0.742, 0.78])
-    assert [lesson.errors_until_next for lesson in (first, second)] == pytest.approx([0.03, 0.038])
+    assert [lesson.credit for lesson in (first, second, third)] == pytest.approx([0.712, 0.742, 0.78])
     assert [lesson.turns_to_go for lesson in (first, second, third)] == [5, 3, 1]
-    assert target(first, 0.6, bootstrap_share=0.5) == pytest.approx(0.5 * 0.712 + 0.5 * 0.57)
-    assert target(second, 0.7, bootstrap_share=0.5) == pytest.approx(0.5 * 0.742 + 0.5 * 0.662)
-    assert target(third, None, bootstrap_share=0.5) == pytest.approx(0.78)
-
-
-@given(st.floats(0, 1), st.floats(-1, 1))
-def test_the_mix_runs_from_the_suffix_alone_to_the_bootstrap_alone(score: float, prediction: float):
-    lesson = lessons_of([decided(0), decided(1, previous=pb.TurnFacts(error=HIGH))], score)[0]
-    assert target(lesson, prediction, bootstrap_share=0.0) == pytest.approx(lesson.suffix_target)
-    assert target(lesson, prediction, bootstrap_share=1.0) == pytest.approx(prediction - 0.03)
 
 
 def test_errors_of_a_failed_episode_take_credit_below_zero():
     (lesson,) = lessons_of([decided(0), ended(error=HIGH)], 0.0)
-    assert lesson.suffix_target == pytest.approx(-0.03)
+    assert lesson.credit == pytest.approx(-0.03)
 
 
 def test_errors_of_turns_that_the_client_decided_count_as_well():
     """Turn 1 never came here, but its facts did: it lies behind the decision at turn 0."""
     facts = pb.TurnFacts(error=HIGH, decided_by_client=True, served_model="b")
     first, second = lessons_of([decided(0), decided(2, previous=facts)], 1.0)
-    assert first.suffix_target == pytest.approx(0.97)
-    assert first.errors_until_next == pytest.approx(0.03)
-    assert second.suffix_target == 1.0
+    assert first.credit == pytest.approx(0.97)
+    assert second.credit == 1.0
 
 
 def test_turns_to_go_count_gaps_in_the_numbering():

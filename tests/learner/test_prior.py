@@ -7,7 +7,7 @@ import pytest
 from sojourn_server.config import ChoiceSettings, LessonSettings, PolicySettings, PriorSettings
 from sojourn_server.learner.prior import teach_prior
 from sojourn_server.policy import heuristic
-from sojourn_server.policy.bandit import Bandit, action_line, shared_line
+from sojourn_server.policy.bandit import USUAL, Bandit, action_line, shared_line
 from tests.policy.play import asked, default_registry
 
 MODELS = list(default_registry().models.values())
@@ -49,7 +49,7 @@ def test_the_tables_choice_is_predicted_to_be_best_whatever_money_weighs(kind: s
 def test_what_is_taught_above_and_below_is_predicted_in_between():
     bandit, settings = taught()
     scores, turns = bandit.predict(line("search"), ACTIONS)
-    assert max(scores) == pytest.approx(settings.lesson.prior.base_score, abs=0.1)
+    assert max(scores) == pytest.approx(USUAL, abs=0.1)
     assert turns == pytest.approx(settings.lesson.prior.turns, abs=4.0)
 
 

@@ -173,7 +173,7 @@ def test_the_law_holds_across_a_change_of_settings_and_of_the_lesson(open_worksh
     workshop.play_many(5)
     workshop.restart(configured(choice=ChoiceSettings(prior_width=1.0, control_share=0.0, friction=0.3)))
     workshop.play_many(5, first=5)
-    workshop.restart(configured(lesson_settings=lesson(bootstrap_share=0.9)))
+    workshop.restart(configured(lesson_settings=lesson(turns_cap=90)))
     workshop.play_many(5, first=10)
     settings = {record.decision.inputs.settings_version for record in workshop.decisions()}
     assert len(settings) == 3
@@ -185,7 +185,7 @@ def test_another_lesson_rebuilds_the_fold_over_the_whole_journal(open_workshop: 
     workshop = open_workshop()
     workshop.play_many(6)
     before = workshop.settle()
-    workshop.restart(configured(lesson_settings=lesson(bootstrap_share=0.0)))
+    workshop.restart(configured(lesson_settings=lesson(turns_cap=110)))
     after = workshop.audience.published_versions[-1]
     assert after.version > before.version
     assert after.statistics.joins["learned"] == 6
@@ -206,7 +206,7 @@ def test_the_same_settings_again_after_others_come_back_to_the_same_state(open_w
     workshop = open_workshop()
     workshop.play_many(6)
     before = workshop.settle()
-    workshop.restart(configured(lesson_settings=lesson(bootstrap_share=0.0)))
+    workshop.restart(configured(lesson_settings=lesson(turns_cap=110)))
     workshop.restart(configured())
     after = workshop.audience.published_versions[-1]
     assert same(before, after)

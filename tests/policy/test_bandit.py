@@ -42,7 +42,7 @@ def predictions(bandit: Bandit) -> list[tuple[list[float], float]]:
 @pytest.mark.parametrize("options", ["", "--coin"])
 def test_it_learns_the_score_of_each_candidate_and_the_usual_turns(options: str):
     scores, turns = taught(fresh(options), 600).predict(shared("code"), ACTIONS)
-    assert scores == pytest.approx([0.9, 0.2, 0.2], abs=0.25)
+    assert scores == pytest.approx([0.9, 0.2, 0.2], abs=0.3)
     assert turns == pytest.approx((5 + 40 + 40) / 3, abs=10)
 
 

@@ -235,7 +235,7 @@ def test_evaluation_leaves_out_what_it_cannot_rebuild_and_counts_it(workshop: Wo
 def test_another_lesson_begins_at_the_base_with_its_prior(workshop: Workshop):
     retain(workshop)
     begins_at = state(workshop).begins_at(10**9)
-    workshop.restart(configured(lesson_settings=lesson(bootstrap_share=0.25)))
+    workshop.restart(configured(lesson_settings=lesson(turns_cap=90)))
     fresh = workshop.settle()
     assert (fresh.version >= begins_at, fresh.statistics.episodes) == (True, 0)
     workshop.play_many(3, first=200)

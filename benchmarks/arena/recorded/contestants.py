@@ -31,7 +31,7 @@ DONOR = "sojourn-cold"  # whose shares "random-matched" has
 EXPLORATION = 0.1  # of LinUCB (alpha) and Thompson (assumed noise): the spread of a judge's reward, not tuned
 PARETO_ALPHA, PARETO_FORGETTING = 0.05, 0.997  # the package's published settings for a cold start on these prompts
 
-LIGHT = "cost_weight=1&lesson.prior.events=250&lesson.prior.base_score=0.8&lesson.prior.gap=0.05&lesson.prior.turns=1"
+LIGHT = "cost_weight=1&lesson.prior.events=250&lesson.prior.gap=0.05&lesson.prior.turns=1"
 ALIASES = {"sojourn-warm-light": f"sojourn-warm?{LIGHT}", "sojourn-cold-sharp": "sojourn-cold?prior_width=0.02"}
 """Chosen on other orders of half of ParetoBandit's prompts; they are what a lighter prior and less exploration do."""
 

@@ -22,7 +22,7 @@ from sojourn_server.learner.fold import Fold
 from sojourn_server.learner.snapshot import Published
 from sojourn_server.policy.decision import exclusions
 from sojourn_server.policy.distribution import UNIT, Interval
-from sojourn_server.policy.learned import lines
+from sojourn_server.policy.learned import expected
 from sojourn_server.policy.turn import from_record
 
 _ROUNDING = 1e-9
@@ -102,7 +102,7 @@ def _ask_about(
     scores: dict[str, float] = {}
     if record.answer.decision_point:
         offers = [offer for offer, why in zip(turn.offers, exclusions(turn), strict=True) if not why]
-        predicted, _ = knowledge.predict(*lines(turn, offers, knowledge.statistics))
+        predicted, _ = expected(turn, offers, knowledge)
         scores = {offer.model.name: score for offer, score in zip(offers, predicted, strict=True)}
     return scores, [opinion(target, turn, knowledge) for target in targets]
 

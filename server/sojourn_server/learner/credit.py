@@ -1,8 +1,8 @@
 """From an ended episode to lessons: which decisions are learned, and what each is credited with. Pure.
 
-The target of the decision at turn t mixes the suffix target `s - sum_{i>=t} rho_i` with a bootstrap: the learner's own
-prediction at the next learnable decision, minus the errors in between. rho is the annealed error cost of MTRouter
-(arXiv 2604.23530): `rho_i = max(c(severity) * w(p), 0.2) / N`, p = min((i + 1) / N, 1), N = expected turns.
+The decision at turn t is credited with `s - sum_{i>=t} rho_i`: the episode's score minus the errors from there on. rho
+is the annealed error cost of MTRouter (arXiv 2604.23530): `rho_i = max(c(severity) * w(p), 0.2) / N`,
+p = min((i + 1) / N, 1), N = expected turns.
 Held turns make no lesson of their own; the decision that began the sojourn answers for them.
 """
 
@@ -35,14 +35,10 @@ class PlayedTurn(NamedTuple):
 
 
 class Lesson(NamedTuple):
-    """One decision to learn: the model that served, credit in score units, the place of the next lesson.
-
-    `errors_until_next` is the error cost between this decision and the next lesson (0 lessons later: unused).
-    """
+    """One decision to learn: the turn with the model that served, and its credit in score units."""
 
     turn: PlayedTurn
-    suffix_target: float
-    errors_until_next: float
+    credit: float
     turns_to_go: int
     level_only: bool
 
@@ -150,32 +146,18 @@ def lessons(
     learnable = [t for t in turns if is_learnable(t, learn_served_in_shadow=learn_served_in_shadow)]
     costs = {t: error_cost(f.error, t, expected_turns) for t, f in facts.items() if f.error in _SEVERITY_COST}
     end = max([t.turn_index for t in turns] + list(facts), default=-1) + 1
-    ends = [*(t.turn_index for t in learnable[1:]), end][: len(learnable)]
     return [
         Lesson(
             turn=turn,
-            suffix_target=score - _between(costs, turn.turn_index, end),
-            errors_until_next=_between(costs, turn.turn_index, until),
+            credit=score - sum(cost for at, cost in costs.items() if at >= turn.turn_index),
             turns_to_go=end - turn.turn_index,
             level_only=_showed_one_candidate(turn.decision),
         )
-        for turn, until in zip(learnable, ends, strict=True)
+        for turn in learnable
     ]
-
-
-def _between(costs: Mapping[int, float], start: int, end: int) -> float:
-    return sum(cost for turn, cost in costs.items() if start <= turn < end)
 
 
 def _showed_one_candidate(decision: journal_pb2.DecisionRecord) -> bool:
     """In HEURISTIC mode a choice that was certain says nothing about the candidates that were not tried."""
     certain = decision.inputs.cell.high - decision.inputs.cell.low >= 1.0
     return decision.answer.mode == types_pb2.MODE_HEURISTIC and certain
-
-
-def target(lesson: Lesson, next_prediction: float | None, *, bootstrap_share: float) -> float:
-    """The credit of a lesson in score units; without a next lesson (None) the suffix target alone."""
-    if next_prediction is None:
-        return lesson.suffix_target
-    bootstrap = next_prediction - lesson.errors_until_next
-    return (1.0 - bootstrap_share) * lesson.suffix_target + bootstrap_share * bootstrap

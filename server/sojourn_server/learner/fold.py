@@ -19,9 +19,9 @@ from sojourn_server.learner import credit, statistics
 from sojourn_server.learner.credit import Lesson, PlayedTurn
 from sojourn_server.learner.prior import teach_prior
 from sojourn_server.learner.snapshot import open_bandit, probe
-from sojourn_server.policy.bandit import PLATFORM, SCORE_HIGH, SCORE_LOW, Bandit
+from sojourn_server.policy.bandit import PLATFORM, SCORE_HIGH, SCORE_LOW, USUAL, Bandit
 from sojourn_server.policy.decision import exclusions
-from sojourn_server.policy.learned import lines
+from sojourn_server.policy.learned import lines, usual_score
 from sojourn_server.policy.registry import Registry
 from sojourn_server.policy.turn import from_record
 from sojourn_server.world import PolicyState, World
@@ -182,7 +182,7 @@ class Fold:
         facts, shadow = credit.facts_by_turn(records), lesson.learn_served_in_shadow
         expected = statistics.expected_turns(self.counts, task_type, lesson)
         lessons = credit.lessons(turns, facts, score, expected_turns=expected, learn_served_in_shadow=shadow)
-        self._teach(lessons)
+        self._teach(lessons, above=usual_score(self.counts, task_type) - USUAL)
         if unreported := sum(turn.facts is None for turn in turns):
             self.counts.joins["turns_unreported"] += unreported
         statistics.count_episode(self.counts, turns, lessons, score=score, lesson=lesson)
@@ -192,17 +192,15 @@ class Fold:
         cost_usd = credit.spent_usd(records, turns, facts, self.world.registries)
         return join._replace(score=score, cost_usd=cost_usd, cohort=turns[0].decision.inputs.cohort)
 
-    def _teach(self, lessons: Sequence[Lesson]) -> None:
-        """All bootstraps are predicted before the first lesson, so the order of lessons does not feed on itself."""
+    def _teach(self, lessons: Sequence[Lesson], *, above: float) -> None:
+        """Teaches credits less `above`, by which the usual score lies above `USUAL` here."""
         texts = [_text(lesson.turn, self.world.registries, self.counts) for lesson in lessons]
-        predictions = [self._predict(text) for text in texts]
-        share = self.state.settings.lesson.bootstrap_share
-        for i, (lesson, text) in enumerate(zip(lessons, texts, strict=True)):
-            following = predictions[i + 1] if i + 1 < len(lessons) else None
-            target = credit.target(lesson, following, bootstrap_share=share)
+        predictions = [self._predict(text) for text in texts]  # of all, before the first is taught
+        for lesson, text, predicted in zip(lessons, texts, predictions, strict=True):
+            target = lesson.credit - above
             if not isfinite(target):  # Vowpal Wabbit would read it as a cost of 0
                 raise BadLesson(self.position, "its credit is not a finite number")
-            statistics.add(self.counts.progressive_loss, (predictions[i] - target) ** 2)
+            statistics.add(self.counts.progressive_loss, (predicted - target) ** 2)
             learn = self.bandit.learn_level if lesson.level_only else self.bandit.learn
             costs = learn(text.shared, text.actions, text.served, score=target, turns_to_go=lesson.turns_to_go)
             if not all(map(isfinite, costs)):

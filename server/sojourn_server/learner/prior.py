@@ -1,7 +1,7 @@
 """The warm start: teaches an empty bandit the heuristic's table through simulated events.
 
-Each event shows one candidate, drawn uniformly, in one of the table's situations. The table's choice is scored at an
-honest base; every other candidate lies below it by a gap, plus whatever money it would save there, so that at list
+Each event shows one candidate, drawn uniformly, in one of the table's situations. The table's choice is scored as
+usual; every other candidate lies below it by a gap, plus whatever money it would save there, so that at list
 prices the *utility* of the table's choice leads by the gap; a candidate that errs more than usual lies lower by
 `error_slope` times that excess. No score leaves the range that can be learned, whatever money weighs. Each event is
 taught twice, as far above its value as below: real outcomes scatter like that, and Vowpal Wabbit's steps, which
@@ -18,7 +18,7 @@ from random import Random
 from sojourn.v1 import router_pb2, types_pb2
 from sojourn_server.config import ChoiceSettings, PolicySettings
 from sojourn_server.policy import heuristic, money
-from sojourn_server.policy.bandit import SCORE_LOW, Bandit, action_line, shared_line
+from sojourn_server.policy.bandit import SCORE_LOW, USUAL, Bandit, action_line, shared_line
 from sojourn_server.policy.registry import Model
 
 _ERROR_EXCESS = 0.06  # standard deviation, over simulated candidates, of error rates around the usual one
@@ -46,7 +46,7 @@ def teach_prior(bandit: Bandit, settings: PolicySettings, models: Sequence[Model
         excess = random.gauss(0.0, _ERROR_EXCESS)
         lead += prior.error_slope * excess
         actions[index] = action_line(models[index], {}, excess)
-        score = max(prior.base_score - lead, SCORE_LOW + prior.spread)
+        score = max(USUAL - lead, SCORE_LOW + prior.spread)
         for side in (prior.spread, -prior.spread):
             turns_to_go = prior.turns * (1.0 + side)
             bandit.learn(shared, actions, index, score=score + side, turns_to_go=turns_to_go)

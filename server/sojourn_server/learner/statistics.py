@@ -57,12 +57,13 @@ def count_episode(
     statistics.episodes += 1
     statistics.decisions += len(lessons)
     add(statistics.score, score)
-    _count_errors(statistics, turns)
+    task_type = turns[0].decision.request.context.task_type if turns else ""
+    add(statistics.score_by_task_type[task_type], score)
+    _count_turns(statistics, turns)
     _bound(statistics)
     _count_sojourns(statistics, turns)
     _count_tokens(statistics, turns)
     if score >= _SUCCESS and turns:
-        task_type = turns[0].decision.request.context.task_type
         full = len(statistics.successful_turns_by_task_type) >= _MOST_NAMES
         for kind in {"" if full else task_type, ""}:
             length = min(turns[-1].turn_index + 1, _LONGEST)
@@ -73,6 +74,7 @@ def _decay(statistics: Statistics, factor: float) -> None:
     evidence = statistics.evidence_by_phase.values()
     for known in evidence:
         known.decisions *= factor
+        known.turns *= factor
     for counts in (statistics.turns_by_model, *(known.decisions_by_model for known in evidence)):
         for key in list(counts):
             counts[key] *= factor
@@ -80,9 +82,11 @@ def _decay(statistics: Statistics, factor: float) -> None:
 
 def _bound(statistics: Statistics) -> None:
     """Clients name phases and models as they like: the least counted names make room for new ones."""
-    phases, models = statistics.evidence_by_phase, statistics.turns_by_model
+    phases, models, types = statistics.evidence_by_phase, statistics.turns_by_model, statistics.score_by_task_type
     for phase in _surplus({name: known.decisions for name, known in phases.items()}, most=_MOST_NAMES):
         del phases[phase]
+    for task_type in _surplus({name: known.count for name, known in types.items()}, most=_MOST_NAMES):
+        del types[task_type]
     for model in _surplus(models, most=_MOST_NAMES):
         del models[model]
     for known in phases.values():
@@ -99,11 +103,12 @@ def _surplus(counts: Mapping[str, float], *, most: int) -> list[str]:
     return sorted(counts, key=lambda name: (counts[name], name))[:excess] if excess > 0 else []
 
 
-def _count_errors(statistics: Statistics, turns: Sequence[PlayedTurn]) -> None:
+def _count_turns(statistics: Statistics, turns: Sequence[PlayedTurn]) -> None:
     for turn in turns:
+        evidence = statistics.evidence_by_phase[turn.decision.answer.phase]
+        evidence.turns += 1.0
         if turn.facts is not None:
             shows_error = float(turn.facts.error >= types_pb2.SEVERITY_LOW)
-            evidence = statistics.evidence_by_phase[turn.decision.answer.phase]
             add(evidence.error_rate_by_model[turn.served], shows_error)
             add(statistics.error_rate, shows_error)
 

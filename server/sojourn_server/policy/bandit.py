@@ -1,11 +1,13 @@
 """The one file that speaks Vowpal Wabbit: two regressions of an episode's end on context x candidate.
 
-Both are `--cb_adf` learners used as plain regressions (label probability 1): of the terminal score by candidate, and
-of the turns to go by the context alone, in price-free units (by candidate they were mostly noise, times a price).
+Both are `--cb_adf` learners used as plain regressions (label probability 1): of the terminal score by candidate,
+relative to what is usual, and of the turns to go by the context alone, in price-free units (by candidate they were
+mostly noise, times a price).
 VW minimises costs in [0, 1]; `_cost_of_score` and its inverse are the only place where a reward changes its sign. A
 Workspace is not thread-safe: whoever shares a `Bandit` holds one lock around each call. Text is compact on purpose:
-only the tool type and, with it, the language (namespace t) are crossed with the candidate (m); all else is a main
-effect (c, e). No client string can break it: names get a letter in front, what is not plain is hashed, numbers are
+only the tool type and, with it, the language (namespace t) are crossed with the candidate (m). All else of the context
+(c) tells turns to go and no score: it could not tell candidates apart, and what an earlier choice has caused, such as
+errors or a late turn, would take the blame for it. No client string can break it: names get a letter in front, what is not plain is hashed, numbers are
 clipped to +-8, and what VW's parser would stumble over is written as 0.
 """
 
@@ -114,6 +116,8 @@ def _plain_action_line(name: str, model_class: str) -> str:
     return f"|m {token('m', name)} {token('c', model_class)}"
 
 
+USUAL = 0.5
+"""The score by which the regression of scores knows what is usual: a candidate at .6 does .1 better than usual."""
 LEVEL_ACTION_LINE = "|m"
 """A candidate without features: what it predicts is the level of the context alone."""
 
@@ -132,6 +136,11 @@ def _cost_of_score(score: float) -> float:
 
 def _score_of_cost(cost: float) -> float:
     return SCORE_HIGH - cost * (SCORE_HIGH - SCORE_LOW)
+
+
+def _crossed(shared: str) -> str:
+    """Of a shared line, what meets the candidates: namespace t, its last."""
+    return f"shared {shared[shared.rindex('|t') :]}"
 
 
 class Bandit:
@@ -164,7 +173,7 @@ class Bandit:
 
     def predict(self, shared: str, actions: Sequence[str]) -> tuple[list[float], float]:
         """Terminal scores in [-1, 1] (unclipped) of the action lines, in order, and the turns to go (>= 1)."""
-        scores = [_score_of_cost(cost) for cost in _costs(self._score, shared, actions)]
+        scores = [_score_of_cost(cost) for cost in _costs(self._score, _crossed(shared), actions)]
         (turns,) = _costs(self._turns, shared, [LEVEL_ACTION_LINE])
         return scores, max(turns * self._turns_cap, 1.0)
 
@@ -172,7 +181,7 @@ class Bandit:
         self, shared: str, actions: Sequence[str], chosen: int, *, score: float, turns_to_go: float
     ) -> list[float]:
         """One lesson: `actions[chosen]` led to `score` in [-1, 1] with `turns_to_go` >= 0; the costs predicted then."""
-        costs = _learn(self._score, shared, actions, chosen, cost=_cost_of_score(score))
+        costs = _learn(self._score, _crossed(shared), actions, chosen, cost=_cost_of_score(score))
         return costs + _learn(self._turns, shared, [LEVEL_ACTION_LINE], 0, cost=min(turns_to_go / self._turns_cap, 1.0))
 
     def learn_level(

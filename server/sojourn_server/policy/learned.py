@@ -12,12 +12,14 @@ from typing import NamedTuple, Protocol
 from sojourn.v1 import snapshot_pb2
 from sojourn_server.config import ChoiceSettings
 from sojourn_server.policy import money
-from sojourn_server.policy.bandit import action_line, shared_line
+from sojourn_server.policy.bandit import USUAL, action_line, shared_line
 from sojourn_server.policy.distribution import probability_matching, width
 from sojourn_server.policy.turn import Offer, Turn
 
 _NO_DECISIONS: Mapping[str, float] = {}
 _USUAL_TURNS = 10.0
+_IMAGINED_EPISODES, _IMAGINED_EPISODES_OF_A_TYPE = 5.0, 10.0
+_UNKNOWN_TURNS = 200.0
 
 
 class Knowledge(Protocol):
@@ -32,11 +34,11 @@ class Knowledge(Protocol):
         """Counts beside the regressions; read only."""
 
     def predict(self, shared: str, actions: Sequence[str]) -> tuple[list[float], float]:
-        """Terminal score of each action line, and the turns to go."""
+        """Terminal score of each action line, `USUAL` being the usual one, and the turns to go."""
 
 
 class Appraisal(NamedTuple):
-    """One candidate's prospects: raw predictions (score, turns to go), USD to the end, USD for a cold cache."""
+    """One candidate's prospects: predictions (score, turns to go), USD to the end, USD for a cold cache."""
 
     score: float
     turns_to_go: float
@@ -75,14 +77,37 @@ def error_excess(known: snapshot_pb2.RunningMean | None, usual: float) -> float:
     return 0.0 if known is None else known.count * (known.mean - usual) / (known.count + _USUAL_TURNS)
 
 
+def expected(turn: Turn, offers: Sequence[Offer], knowledge: Knowledge) -> tuple[list[float], float]:
+    """The terminal score that each offer is expected to lead to, and the turns to go."""
+    statistics = knowledge.statistics
+    scores, turns_to_go = knowledge.predict(*lines(turn, offers, statistics))
+    above = usual_score(statistics, turn.request.context.task_type) - USUAL
+    return [score + above for score in scores], turns_to_go
+
+
+def usual_score(statistics: snapshot_pb2.Statistics, task_type: str) -> float:
+    """What episodes of a task type come to: their mean, shrunk to that of all, and that to `USUAL`.
+
+    A baseline takes what no choice can change out of the lessons, first of all how hard a task is (Williams 1992).
+    """
+    level = _shrunk(statistics.score, USUAL, _IMAGINED_EPISODES)
+    known = statistics.score_by_task_type.get(task_type)
+    return level if known is None else _shrunk(known, level, _IMAGINED_EPISODES_OF_A_TYPE)
+
+
+def _shrunk(known: snapshot_pb2.RunningMean, usual: float, imagined: float) -> float:
+    """A mean together with so many imagined values at the usual."""
+    return (known.count * known.mean + imagined * usual) / (known.count + imagined)
+
+
 def appraise(turn: Turn, offers: Sequence[Offer], knowledge: Knowledge, settings: ChoiceSettings) -> list[Appraisal]:
     """Appraises the offers, in order."""
     statistics, prompt = knowledge.statistics, turn.prompt_tokens
-    scores, turns_to_go = knowledge.predict(*lines(turn, offers, statistics))
+    scores, turns_to_go = expected(turn, offers, knowledge)
     horizon = money.Horizon(
         prompt,
         prompt_growth_tokens(statistics, settings),
-        expected_sojourn_turns(statistics, turn.phase, settings),
+        expected_turns_of_phase(statistics, turn.phase, turns_to_go, settings),
         settings.cacheable_share,
     )
     rates = _rates(turn, offers, statistics, settings)
@@ -139,6 +164,19 @@ def expected_sojourn_turns(statistics: snapshot_pb2.Statistics, phase: str, sett
     """Expected length of a sojourn that begins in a phase, in turns."""
     mean = statistics.sojourn_turns_by_phase.get(phase)
     return mean.mean if mean is not None else settings.default_sojourn_turns
+
+
+def expected_turns_of_phase(
+    statistics: snapshot_pb2.Statistics, phase: str, turns_to_go: float, settings: ChoiceSettings
+) -> float:
+    """Turns that a choice pays for: those of its phase to the end, since it is made for the whole episode.
+
+    At least the sojourn that begins; the phase's share of all turns counts as known after a few hundred of them.
+    """
+    evidence = statistics.evidence_by_phase.get(phase)
+    of_phase = evidence.turns if evidence is not None else 0.0
+    share = of_phase / (sum(statistics.turns_by_model.values()) + _UNKNOWN_TURNS)
+    return max(expected_sojourn_turns(statistics, phase, settings), share * turns_to_go)
 
 
 def prompt_growth_tokens(statistics: snapshot_pb2.Statistics, settings: ChoiceSettings) -> float:

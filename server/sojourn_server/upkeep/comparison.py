@@ -16,9 +16,9 @@ from sojourn.v1 import journal_pb2, snapshot_pb2
 from sojourn_server.errors import BrokenSnapshot
 from sojourn_server.journal.journal import Journal
 from sojourn_server.learner.fold import Fold
-from sojourn_server.learner.snapshot import open_bandit, probe
+from sojourn_server.learner.snapshot import Published, open_bandit, probe
 from sojourn_server.policy.bandit import Bandit
-from sojourn_server.policy.learned import lines
+from sojourn_server.policy.learned import expected, lines
 from sojourn_server.policy.turn import Turn, from_record
 from sojourn_server.world import ADMINISTRATIVE_BODIES, World, after
 
@@ -141,7 +141,7 @@ def compare_versions(
     """What changed from a version of a policy to a later one; `told` hears the position read. Raises BrokenSnapshot."""
     world = _world_as_of(journal, new.policy, new.position)
     lesson = world.policies[new.policy].settings.lesson
-    bandits = [(open_bandit(each, lesson), each.statistics) for each in (old, new)]
+    versions = [Published.of(each, lesson) for each in (old, new)]
     points: deque[journal_pb2.JournalRecord] = deque(maxlen=NEWEST)
     for record in _decision_points(journal, new.policy, new.position):
         points.append(record)
@@ -150,7 +150,7 @@ def compare_versions(
     changed = 0
     for record in points:
         turn = _turn(record, world)
-        before, now = (bandit.predict(*lines(turn, turn.offers, counts))[0] for bandit, counts in bandits)
+        before, now = (expected(turn, turn.offers, version)[0] for version in versions)
         changed += before.index(max(before)) != now.index(max(now))
         for offer, was, score in zip(turn.offers, before, now, strict=True):
             count, old_sum, new_sum = sums.get(offer.model.name, (0, 0.0, 0.0))

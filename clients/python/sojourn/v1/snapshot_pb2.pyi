@@ -97,8 +97,11 @@ class Evidence(google.protobuf.message.Message):
     DECISIONS_FIELD_NUMBER: builtins.int
     DECISIONS_BY_MODEL_FIELD_NUMBER: builtins.int
     ERROR_RATE_BY_MODEL_FIELD_NUMBER: builtins.int
+    TURNS_FIELD_NUMBER: builtins.int
     decisions: builtins.float
     """Learned decisions, decayed by the half-life in episodes."""
+    turns: builtins.float
+    """Turns, decayed likewise."""
     @property
     def decisions_by_model(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:
         """Those that taught about a candidate, by the model that served, decayed likewise."""
@@ -113,8 +116,9 @@ class Evidence(google.protobuf.message.Message):
         decisions: builtins.float = ...,
         decisions_by_model: collections.abc.Mapping[builtins.str, builtins.float] | None = ...,
         error_rate_by_model: collections.abc.Mapping[builtins.str, global___RunningMean] | None = ...,
+        turns: builtins.float = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["decisions", b"decisions", "decisions_by_model", b"decisions_by_model", "error_rate_by_model", b"error_rate_by_model"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["decisions", b"decisions", "decisions_by_model", b"decisions_by_model", "error_rate_by_model", b"error_rate_by_model", "turns", b"turns"]) -> None: ...
 
 global___Evidence = Evidence
 
@@ -228,6 +232,24 @@ class Statistics(google.protobuf.message.Message):
         ) -> None: ...
         def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
 
+    @typing.final
+    class ScoreByTaskTypeEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> global___RunningMean: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: global___RunningMean | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     EVIDENCE_BY_PHASE_FIELD_NUMBER: builtins.int
     EPISODES_FIELD_NUMBER: builtins.int
     DECISIONS_FIELD_NUMBER: builtins.int
@@ -240,6 +262,7 @@ class Statistics(google.protobuf.message.Message):
     SCORE_FIELD_NUMBER: builtins.int
     JOINS_FIELD_NUMBER: builtins.int
     ERROR_RATE_FIELD_NUMBER: builtins.int
+    SCORE_BY_TASK_TYPE_FIELD_NUMBER: builtins.int
     episodes: builtins.int
     """Episodes learned."""
     decisions: builtins.int
@@ -284,6 +307,10 @@ class Statistics(google.protobuf.message.Message):
     def error_rate(self) -> global___RunningMean:
         """Share of turns that showed an error, of all whose facts are known."""
 
+    @property
+    def score_by_task_type(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, global___RunningMean]:
+        """Score of learned episodes, by task type."""
+
     def __init__(
         self,
         *,
@@ -299,9 +326,10 @@ class Statistics(google.protobuf.message.Message):
         score: global___RunningMean | None = ...,
         joins: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
         error_rate: global___RunningMean | None = ...,
+        score_by_task_type: collections.abc.Mapping[builtins.str, global___RunningMean] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["error_rate", b"error_rate", "progressive_loss", b"progressive_loss", "prompt_growth_tokens", b"prompt_growth_tokens", "score", b"score"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["decisions", b"decisions", "episodes", b"episodes", "error_rate", b"error_rate", "evidence_by_phase", b"evidence_by_phase", "joins", b"joins", "output_tokens_by_model", b"output_tokens_by_model", "progressive_loss", b"progressive_loss", "prompt_growth_tokens", b"prompt_growth_tokens", "score", b"score", "sojourn_turns_by_phase", b"sojourn_turns_by_phase", "successful_turns_by_task_type", b"successful_turns_by_task_type", "turns_by_model", b"turns_by_model"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["decisions", b"decisions", "episodes", b"episodes", "error_rate", b"error_rate", "evidence_by_phase", b"evidence_by_phase", "joins", b"joins", "output_tokens_by_model", b"output_tokens_by_model", "progressive_loss", b"progressive_loss", "prompt_growth_tokens", b"prompt_growth_tokens", "score", b"score", "score_by_task_type", b"score_by_task_type", "sojourn_turns_by_phase", b"sojourn_turns_by_phase", "successful_turns_by_task_type", b"successful_turns_by_task_type", "turns_by_model", b"turns_by_model"]) -> None: ...
 
 global___Statistics = Statistics
 
