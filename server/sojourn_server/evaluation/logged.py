@@ -46,7 +46,8 @@ def read_log(journal: Journal, policy: str, world: World) -> Log:
             left_out["without an outcome that counts"] += 1
             continue
         records = [r for r in journal.episode(policy, record.episode_id) if 0 < r.position <= record.position]
-        turns, facts = credit.played_turns(records), credit.facts_by_turn(records)
+        facts = credit.facts_by_turn(records)
+        turns = credit.played_turns(records, facts)
         why = _why_unusable(turns, facts, begins_at)
         if why:
             left_out[why] += 1

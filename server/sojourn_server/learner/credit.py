@@ -52,7 +52,8 @@ def terminal_score(outcome: router_pb2.ReportOutcomeRequest) -> float | None:
 
 def cost_usd(records: Records, registries: Registries) -> float | None:
     """`spent_usd` of whoever has the records alone."""
-    return spent_usd(records, played_turns(records), facts_by_turn(records), registries)
+    facts = facts_by_turn(records)
+    return spent_usd(records, played_turns(records, facts), facts, registries)
 
 
 def spent_usd(records: Records, turns: Sequence[PlayedTurn], facts: Facts, registries: Registries) -> float | None:
@@ -112,9 +113,9 @@ def facts_by_turn(records: Iterable[journal_pb2.JournalRecord]) -> dict[int, typ
     return facts
 
 
-def played_turns(records: Records) -> list[PlayedTurn]:
-    """The decided turns of an episode in order, from its records in journal order."""
-    facts = facts_by_turn(records)
+def played_turns(records: Records, facts: Facts | None = None) -> list[PlayedTurn]:
+    """The decided turns of an episode in order, from its records in journal order; `facts` if read already."""
+    facts = facts_by_turn(records) if facts is None else facts
     decisions = {r.decision.request.turn_index: r.decision for r in records if r.HasField("decision")}
     return [_played(turn, decisions[turn], facts.get(turn)) for turn in sorted(decisions)]
 

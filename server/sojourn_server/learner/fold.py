@@ -174,12 +174,12 @@ class Fold:
         return Join(self.policy, state)
 
     def _learn(self, records: Sequence[journal_pb2.JournalRecord], score: float) -> Join:
-        turns = credit.played_turns(records)
+        facts = credit.facts_by_turn(records)
+        turns = credit.played_turns(records, facts)
         if not turns:
             return self._joined("no_decisions")._replace(score=score)
-        lesson = self.state.settings.lesson
-        task_type = turns[0].decision.request.context.task_type
-        facts, shadow = credit.facts_by_turn(records), lesson.learn_served_in_shadow
+        lesson, task_type = self.state.settings.lesson, turns[0].decision.request.context.task_type
+        shadow = lesson.learn_served_in_shadow
         expected = statistics.expected_turns(self.counts, task_type, lesson)
         lessons = credit.lessons(turns, facts, score, expected_turns=expected, learn_served_in_shadow=shadow)
         self._teach(lessons, above=usual_score(self.counts, task_type) - USUAL)
