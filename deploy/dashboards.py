@@ -32,7 +32,7 @@ MODEL, REASON, COHORT = "sojourn_model", "sojourn_reason", "sojourn_cohort"
 LEARNED, NEVER_SWITCH = 'sojourn_cohort="LEARNED"', 'sojourn_cohort="NEVER_SWITCH"'
 FIRST_TURN, HELD = 'sojourn_reason="FIRST_TURN"', 'sojourn_reason="HELD"'
 CACHE_EXPIRED, JOINED_LEARNED = 'sojourn_reason="CACHE_EXPIRED"', 'sojourn_join_state="learned"'
-FREE_TO_LEAVE = 'sojourn_reason=~"PHASE_CHANGED|CACHE_EXPIRED|REVIEW"'
+FREE_TO_LEAVE = 'sojourn_reason=~"PHASE_CHANGED|CACHE_EXPIRED"'
 
 DECISIONS_BY_MODEL = Panel(
     "Decisions by model",
@@ -138,7 +138,7 @@ SWITCHING = Dashboard(
         ),
         stat(
             "Left when free to leave",
-            "Share of changed phases, expired caches and reviews at which the incumbent was left.",
+            "Share of changed phases and expired caches at which the incumbent was left.",
             "percentunit",
             f"{count(SWITCHES, where=FREE_TO_LEAVE)} / {count(DECISIONS, where=FREE_TO_LEAVE)}",
         ),

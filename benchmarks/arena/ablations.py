@@ -40,14 +40,17 @@ class SeeingRouter(Router):
 
 
 def every_turn(turn: Turn) -> Turn:
-    """Each turn is a decision point, as if the incumbent's cache had expired; what is warm stays as it is."""
-    return turn._replace(incumbent_cache_expired=True)
+    """Each turn is a decision point, as if the incumbent's cache had expired; what is warm stays as it is.
+
+    No phase is bound to the model that served it before.
+    """
+    return turn._replace(incumbent_cache_expired=True, phase_model="")
 
 
 def fresh_draw(turn: Turn) -> Turn:
     """Exploration is drawn anew at each decision point, not once per episode and phase."""
     draw = uniform(b"arena", "turn", turn.request.episode_id, str(turn.request.turn_index))
-    return turn._replace(draw=draw, surviving=UNIT)
+    return turn._replace(draw=draw, surviving=UNIT, phase_model="")
 
 
 def blind_to_warmth(turn: Turn) -> Turn:

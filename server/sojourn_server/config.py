@@ -76,10 +76,9 @@ class ChoiceSettings(Frozen):
     friction: NonNegative = 0.01
     utility_range: Positive = 1.0
     floor: Annotated[float, Field(ge=0, le=0.01)] = 0.001
-    prior_width: Positive = 0.04
-    prior_evidence: Positive = 100.0
+    prior_width: Positive = 0.085
+    prior_evidence: Positive = 20.0
     phase_debounce_turns: Annotated[int, Field(ge=1)] = 1
-    first_review_turns: Annotated[int, Field(ge=2)] = 8
     cacheable_share: Share = 0.9
     default_prompt_tokens: NonNegative = 8_000.0
     default_output_tokens: NonNegative = 400.0
@@ -95,8 +94,8 @@ class PriorSettings(Frozen):
     """The warm start: simulated events consistent with the heuristic's table."""
 
     events: Annotated[int, Field(ge=0, le=100_000)] = 2_000
-    gap: Share = 0.08
-    spread: Share = 0.5
+    gap: Share = 0.15
+    evidence: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 20.0
     error_slope: NonNegative = 2.0
     turns: Positive = 25.0
     seed: int = 1

@@ -71,9 +71,8 @@ def _write_inputs(inputs: journal_pb2.DecisionInputs, turn: Turn, choice: Choice
     if predicted is not None:
         inputs.predicted_turns_to_go = predicted.turns_to_go
     inputs.incumbent = turn.incumbent
-    inputs.sojourn_turns = turn.sojourn_turns
-    inputs.turns_since_decision = turn.turns_since_decision
     inputs.earlier_phase = turn.earlier_phase
+    inputs.phase_model = turn.phase_model
     inputs.phase_change_turns = turn.phase_change_turns
     inputs.incumbent_cache_expired = turn.incumbent_cache_expired
     inputs.failed_models.extend(turn.failed_models)

@@ -171,7 +171,6 @@ def test_a_mistake_in_the_environment_is_reported_like_one_in_the_file(
         {"prior_width": 0.0},
         {"prior_evidence": 0.0},
         {"phase_debounce_turns": 0},
-        {"first_review_turns": 1},
         {"control_share": 0.3},
         {"explore_share": 1.1},
         {"default_sojourn_turns": 0.5},

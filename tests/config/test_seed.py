@@ -41,11 +41,22 @@ def test_the_same_configuration_again_writes_nothing():
     assert journal.position() == before
 
 
-def test_settings_of_another_release_are_refused_with_what_to_do():
+def with_settings(settings_json: str) -> MemoryJournal:
     journal = MemoryJournal()
     record = journal_pb2.JournalRecord(policy="default")
-    record.settings.settings_json = '{"choice": {"no_longer_known": 5.0}}'
+    record.settings.settings_json = settings_json
     journal.append(record)
+    return journal
+
+
+def test_settings_that_are_gone_are_passed_over():
+    """They say how older decisions were made, and nothing here reads them."""
+    world = load_world(with_settings('{"choice": {"no_longer_known": 5.0, "friction": 0.3}}'), Config(), 1)
+    assert world.policies["default"].settings_version > 1
+
+
+def test_settings_of_another_release_are_refused_with_what_to_do():
+    journal = with_settings('{"choice": {"floor": 5.0}}')
     with pytest.raises(StartRefused, match=r"'default' \(position 1\).*start the release that wrote them"):
         load_world(journal, Config(), 1)
 

@@ -104,20 +104,6 @@ def test_an_estimate_agrees_with_what_the_target_gets_when_it_is_played(played: 
     assert wider.score_snips.low - 0.05 <= truth <= wider.score_snips.high + 0.05
 
 
-def test_a_target_that_could_differ_at_a_held_turn_is_refused_and_the_turn_named(open_workshop):
-    workshop = open_workshop(
-        configured(choice=configured().policies[POLICY].choice.model_copy(update={"first_review_turns": 8}))
-    )
-    for i in range(3):
-        for turn in range(6):
-            workshop.decide(f"e{i}", turn, tool_type="search")
-        workshop.end(f"e{i}")
-    workshop.settle()
-    (found,) = evaluated(workshop, Target("sooner", settings_of(workshop, first_review_turns=2)))
-    assert found.refused == "REFUSED: it could differ at turn 2 of episode 'e0', a held one"
-    assert found.score_ips is None
-
-
 def test_a_log_that_never_explored_judges_nobody_who_does(open_workshop):
     """All weights are small and alike, so there is no effective sample size to fall short of."""
     certain = configured().policies[POLICY].choice.model_copy(update={"prior_width": 1e-6, "floor": 0.0})

@@ -32,16 +32,25 @@ def decided(
     *,
     attempt: int = 0,
     model: str = "a",
+    phase: str = "",
     point: bool = True,
     mode: pb.Mode.ValueType = pb.MODE_LIVE,
-    width: float = 0.5,
+    probability_of_a: float = 0.5,
     learnable: bool = True,
     previous: pb.TurnFacts | None = None,
 ) -> Record:
     """A decision's record between candidates a and b."""
     request = router_pb2.DecideRequest(turn_index=turn_index, attempt=attempt, previous_turn=previous)
-    answer = router_pb2.DecideResponse(model=model, decision_point=point, mode=mode)
-    inputs = journal_pb2.DecisionInputs(candidates=["a", "b"], cell=journal_pb2.Interval(low=0.0, high=width))
+    probabilities = {"a": probability_of_a, "b": 1.0 - probability_of_a}
+    answer = router_pb2.DecideResponse(
+        model=model,
+        phase=phase,
+        propensity=probabilities[model],
+        ranked=[pb.RankedCandidate(model=name, probability=p) for name, p in probabilities.items()],
+        decision_point=point,
+        mode=mode,
+    )
+    inputs = journal_pb2.DecisionInputs(candidates=["a", "b"])
     body = journal_pb2.DecisionRecord(request=request, answer=answer, inputs=inputs, learnable=learnable)
     return Record(decision=body)
 
@@ -125,14 +134,21 @@ def test_targets_are_those_worked_out_by_hand():
     records = [
         decided(0),
         decided(1, point=False),
-        decided(2, previous=pb.TurnFacts(error=HIGH)),
-        decided(3, point=False),
-        decided(4, previous=pb.TurnFacts(error=MEDIUM)),
+        decided(2, phase="code", previous=pb.TurnFacts(error=HIGH)),
+        decided(3, phase="code", point=False),
+        decided(4, phase="plan", previous=pb.TurnFacts(error=MEDIUM)),
         ended(error=LOW),
     ]
     first, second, third = lessons_of(records, 0.8)
     assert [lesson.credit for lesson in (first, second, third)] == pytest.approx([0.712, 0.742, 0.78])
     assert [lesson.turns_to_go for lesson in (first, second, third)] == [5, 3, 1]
+
+
+def test_only_the_first_decision_in_a_phase_is_a_lesson():
+    """Reviews and returns come to whom episodes take long, so they would be blamed for that."""
+    records = [decided(0), decided(8), decided(9, phase="code", model="b"), decided(12, model="b")]
+    taught = [(lesson.turn.turn_index, lesson.turn.served) for lesson in lessons_of(records, 1.0)]
+    assert taught == [(0, "a"), (9, "b")]
 
 
 def test_errors_of_a_failed_episode_take_credit_below_zero():
@@ -143,13 +159,13 @@ def test_errors_of_a_failed_episode_take_credit_below_zero():
 def test_errors_of_turns_that_the_client_decided_count_as_well():
     """Turn 1 never came here, but its facts did: it lies behind the decision at turn 0."""
     facts = pb.TurnFacts(error=HIGH, decided_by_client=True, served_model="b")
-    first, second = lessons_of([decided(0), decided(2, previous=facts)], 1.0)
+    first, second = lessons_of([decided(0), decided(2, phase="code", previous=facts)], 1.0)
     assert first.credit == pytest.approx(0.97)
     assert second.credit == 1.0
 
 
 def test_turns_to_go_count_gaps_in_the_numbering():
-    assert [lesson.turns_to_go for lesson in lessons_of([decided(3), decided(9)], 1.0)] == [7, 1]
+    assert [lesson.turns_to_go for lesson in lessons_of([decided(3), decided(9, phase="code")], 1.0)] == [7, 1]
 
 
 # --- What an episode's records add up to ---
@@ -218,20 +234,28 @@ def test_held_guarded_and_faulty_decisions_make_no_lesson():
     assert lessons_of([decided(0, point=False), decided(1, learnable=False)], 1.0) == []
 
 
-@pytest.mark.parametrize(
-    ("mode", "width", "level_only"),
-    [
-        (pb.MODE_HEURISTIC, 1.0, True),
-        (pb.MODE_HEURISTIC, 0.9, False),
-        (pb.MODE_LIVE, 1.0, False),
-        (pb.MODE_SHADOW, 1.0, False),
-    ],
-)
-def test_a_certain_choice_of_the_heuristics_teaches_the_level_alone(
-    mode: pb.Mode.ValueType, width: float, level_only: bool
-):
-    (lesson,) = lessons_of([decided(0, mode=mode, width=width), reported(0, served_model="a")], 1.0)
-    assert lesson.level_only == level_only
+def test_contrasts_are_who_served_less_what_was_as_likely():
+    (lesson,) = lessons_of([decided(0, model="b", probability_of_a=0.9)], 1.0)
+    assert lesson.contrasts == pytest.approx({"a": -0.9, "b": 0.9})
+
+
+def test_a_choice_that_was_certain_contrasts_nothing():
+    """Such as the table's in HEURISTIC mode, or a control's."""
+    (lesson,) = lessons_of([decided(0, probability_of_a=1.0)], 1.0)
+    assert lesson.contrasts == {"a": 0.0, "b": 0.0}
+
+
+def test_a_candidate_that_could_not_be_chosen_is_in_no_contrast():
+    record = decided(0)
+    record.decision.answer.ranked.add(model="c", excluded_because=pb.EXCLUSION_DENIED)
+    (lesson,) = lessons_of([record], 1.0)
+    assert set(lesson.contrasts) == {"a", "b"}
+
+
+def test_who_served_for_reasons_unknown_is_taken_for_one_of_all_at_random():
+    records = [decided(0, mode=pb.MODE_SHADOW, probability_of_a=0.9), reported(0, served_model="b")]
+    (lesson,) = lessons_of(records, 1.0, shadow=True)
+    assert lesson.contrasts == {"a": -0.5, "b": 0.5}
 
 
 def test_an_episode_without_decisions_has_no_turns_and_no_lessons():

@@ -36,7 +36,7 @@ def append_unreadable(workshop: Workshop, episode_id: str) -> int:
     workshop.decide(episode_id, tool_type="search")
     (record,) = workshop.journal.episode(POLICY, episode_id)
     record.decision.request.turn_index = 1
-    record.decision.answer.decision_point = True
+    record.decision.answer.decision_point, record.decision.answer.phase = True, "nowhere"
     record.decision.inputs.registry_version = 10**9
     workshop.journal.append(record)
     workshop.end(episode_id, 1.0)

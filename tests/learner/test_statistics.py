@@ -16,13 +16,26 @@ SETTINGS = LessonSettings(evidence_half_life_episodes=10.0, median_episodes=5)
 NAMES = 512
 
 
-def episode(*served: str, phase: str = "search", task_type: str = "t") -> list[journal_pb2.JournalRecord]:
-    """Records of an episode whose turns these models served, each an open choice; prompts grow by 100 tokens."""
+def episode(*served: str, phases: str = "search", task_type: str = "t") -> list[journal_pb2.JournalRecord]:
+    """Records of an episode whose turns these models served, each an open choice; prompts grow by 100 tokens.
+
+    `phases` are those of the turns in order, the last one of all that follow.
+    """
+    names = phases.split()
     return [
         journal_pb2.JournalRecord(
             decision=journal_pb2.DecisionRecord(
                 request=router_pb2.DecideRequest(turn_index=t, context=pb.Context(task_type=task_type)),
-                answer=router_pb2.DecideResponse(model=model, phase=phase, decision_point=True, mode=pb.MODE_LIVE),
+                answer=router_pb2.DecideResponse(
+                    model=model,
+                    phase=names[min(t, len(names) - 1)],
+                    propensity=0.5,
+                    ranked=[
+                        pb.RankedCandidate(model=m, probability=0.5) for m in (model, "b" if model == "a" else "a")
+                    ],
+                    decision_point=True,
+                    mode=pb.MODE_LIVE,
+                ),
                 inputs=journal_pb2.DecisionInputs(prompt_tokens=1_000 + 100 * t),
                 learnable=True,
             )
@@ -58,21 +71,30 @@ def test_a_running_mean_forgets_so_that_it_follows_a_change():
 
 def test_evidence_counts_decisions_and_halves_with_its_half_life_in_episodes():
     statistics = snapshot_pb2.Statistics()
-    count(statistics, episode("a", "b", "a"))
+    for served in ("a", "b"):
+        count(statistics, episode(served, "b", "a", phases="search code search"))
     evidence = statistics.evidence_by_phase["search"]
-    assert (evidence.decisions, dict(evidence.decisions_by_model)) == (3.0, {"a": 2.0, "b": 1.0})
+    told = 0.25 * (1.0 + 0.5**0.1)  # each candidate's contrast is + or - .5
+    assert evidence.decisions == pytest.approx(4 * told)
+    assert dict(evidence.evidence_by_model) == pytest.approx({"a": told, "b": told})
     for _ in range(10):
         count(statistics, [])
-    assert evidence.decisions == pytest.approx(1.5)
-    assert evidence.decisions_by_model["a"] == pytest.approx(1.0)
-    assert statistics.decisions == 3
+    assert evidence.evidence_by_model["b"] == pytest.approx(told / 2)
+    assert statistics.decisions == 4
+
+
+def test_turns_of_a_phase_are_all_that_an_episode_spends_in_it():
+    statistics = snapshot_pb2.Statistics()
+    count(statistics, episode("a", "a", "b", "a", phases="search code search"))
+    count(statistics, episode("a", phases="search"))
+    turns = {phase: evidence.turns.mean for phase, evidence in statistics.evidence_by_phase.items()}
+    assert turns == {"search": 2.0, "code": 1.0}
 
 
 def test_sojourns_shares_and_growth_are_those_of_the_turns():
     statistics = snapshot_pb2.Statistics()
     count(statistics, episode("a", "a", "a", "b"))
     assert statistics.turns_by_model == {"a": 3.0, "b": 1.0}
-    assert statistics.sojourn_turns_by_phase["search"].mean == 2.0
     assert statistics.prompt_growth_tokens.mean == pytest.approx(100.0)
 
 
@@ -99,13 +121,13 @@ def test_the_median_follows_the_newest_successes():
 def test_names_that_clients_make_up_do_not_grow_a_snapshot_without_bound():
     statistics = snapshot_pb2.Statistics()
     for i in range(2 * NAMES):
-        count(statistics, episode(f"model{i}", phase=f"phase{i}", task_type=f"task{i}"))
+        count(statistics, episode(f"model{i}", phases=f"phase{i}", task_type=f"task{i}"))
     sizes = [
         len(counts)
         for counts in (
             statistics.evidence_by_phase,
             statistics.turns_by_model,
-            statistics.sojourn_turns_by_phase,
+            statistics.score_by_task_type,
             statistics.output_tokens_by_model,
             statistics.successful_turns_by_task_type,
         )
@@ -117,12 +139,12 @@ def test_models_that_clients_make_up_in_one_phase_do_not_either():
     statistics = snapshot_pb2.Statistics()
     for i in range(200):
         count(statistics, episode(f"model{i}"))
-    assert len(statistics.evidence_by_phase["search"].decisions_by_model) <= 128
+    assert len(statistics.evidence_by_phase["search"].evidence_by_model) <= 128
 
 
 def test_error_rates_are_counted_by_phase_and_model():
     statistics = snapshot_pb2.Statistics()
-    records = episode("a", "a", "b", "a", phase="code")
+    records = episode("a", "a", "b", "a", phases="code")
     for record, error in zip(records[1:], (pb.SEVERITY_LOW, pb.SEVERITY_NONE, pb.SEVERITY_HIGH), strict=True):
         record.decision.request.previous_turn.error = error
     count(statistics, records)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks.memory import resident_mib
-from sojourn_server.policy.bandit import LEVEL_ACTION_LINE, Bandit, action_line
+from sojourn_server.policy.bandit import Bandit, action_line
 from sojourn_server.policy.registry import Model
 from tests.policy.play import model
 
 KINDS = ("search", "code", "plan")
-ACTIONS = ["|m m_good c_large", "|m m_bad c_small", "|m m_other c_small"]
+ACTIONS = ["|m m_good c_large:0.5", "|m m_bad c_small:0.5", "|m m_other c_small:0.5"]
 TURNS_CAP = 100
 OPTIONS = ("", "--coin", "-l 0.05", "--l2 0.001", "--l1 0.0001", "--power_t 0 --sgd -l 0.01")
 
@@ -26,12 +28,13 @@ def fresh(options: str = "") -> Bandit:
 
 
 def taught(bandit: Bandit, lessons: int = 200, seed: int = 3) -> Bandit:
-    """Every lesson scores the good model .9 after 5 turns, the others .2 after 40."""
+    """Every lesson says that the good model gains .4 and ends after 5 turns, the others lose .3 and end after 40."""
     random = Random(seed)
     for _ in range(lessons):
-        chosen = random.randrange(len(ACTIONS))
-        score, turns = (0.9, 5.0) if chosen == 0 else (0.2, 40.0)
-        bandit.learn(shared(random.choice(KINDS), random.random()), ACTIONS, chosen, score=score, turns_to_go=turns)
+        chosen, line = random.randrange(len(ACTIONS)), shared(random.choice(KINDS), random.random())
+        advantage, turns = (0.4, 5.0) if chosen == 0 else (-0.3, 40.0)
+        bandit.learn_advantage(line, ACTIONS[chosen], advantage=advantage, step=0.05)
+        bandit.learn_turns(line, turns)
     return bandit
 
 
@@ -40,9 +43,9 @@ def predictions(bandit: Bandit) -> list[tuple[list[float], float]]:
 
 
 @pytest.mark.parametrize("options", ["", "--coin"])
-def test_it_learns_the_score_of_each_candidate_and_the_usual_turns(options: str):
-    scores, turns = taught(fresh(options), 600).predict(shared("code"), ACTIONS)
-    assert scores == pytest.approx([0.9, 0.2, 0.2], abs=0.3)
+def test_it_learns_the_advantage_of_each_candidate_and_the_usual_turns(options: str):
+    advantages, turns = taught(fresh(options), 600).predict(shared("code"), ACTIONS)
+    assert advantages == pytest.approx([0.4, -0.3, -0.3], abs=0.05)
     assert turns == pytest.approx((5 + 40 + 40) / 3, abs=10)
 
 
@@ -50,16 +53,15 @@ def test_an_error_rate_teaches_all_candidates_at_once():
     bandit, random = fresh(), Random(5)
     for _ in range(600):
         rate, chosen = random.choice([-0.1, 0.1]), random.randrange(2)
-        actions = [action_line(Model.of(model(name)), {}, rate) for name in "abc"]
-        bandit.learn(shared("code"), actions, chosen, score=0.5 - 2.0 * rate, turns_to_go=5.0)
+        action = action_line(Model.of(model("ab"[chosen])), {}, rate)
+        bandit.learn_advantage(shared("code"), action, advantage=-2.0 * rate, step=0.05)
     careful, careless = (action_line(Model.of(model("c")), {}, rate) for rate in (-0.1, 0.1))
     (better, worse), _ = bandit.predict(shared("search"), [careful, careless])
     assert better - worse == pytest.approx(0.4, abs=0.1)
 
 
-def test_an_untaught_bandit_predicts_the_best_score_and_one_turn_for_all_alike():
-    scores, turns = fresh().predict(shared("code"), ACTIONS)
-    assert (len(set(scores)), turns) == (1, 1.0)
+def test_an_untaught_bandit_predicts_no_advantage_and_one_turn():
+    assert fresh().predict(shared("code"), ACTIONS) == ([0.0, 0.0, 0.0], 1.0)
 
 
 def test_a_bandit_takes_no_more_memory_than_its_weights_and_the_examples_of_a_turn():
@@ -96,28 +98,50 @@ def test_predicting_teaches_nothing():
     assert predictions(bandit) == before
 
 
-@pytest.mark.parametrize(("score", "expected"), [(-0.6, -0.6), (-1.0, -1.0), (-3.0, -1.0), (2.0, 1.0)])
-def test_credit_below_zero_is_learned_as_such_and_clipped_at_the_range(score: float, expected: float):
+@pytest.mark.parametrize(("advantage", "expected"), [(-0.6, -0.6), (1.0, 1.0), (-3.0, -2.0), (9.0, 2.0)])
+def test_advantages_are_learned_either_way_and_clipped_at_the_range(advantage: float, expected: float):
     bandit = fresh()
-    for _ in range(300):
-        bandit.learn(shared("code"), ACTIONS, 1, score=score, turns_to_go=5)
-    assert bandit.predict(shared("code"), ACTIONS)[0][1] == pytest.approx(expected, abs=0.02)
+    for _ in range(100):
+        bandit.learn_advantage(shared("code"), ACTIONS[1], advantage=advantage, step=0.1)
+    assert bandit.predict(shared("code"), ACTIONS)[0][1] == pytest.approx(expected, abs=0.001)
 
 
-def test_level_only_learning_moves_the_level_and_keeps_all_advantages():
+@given(
+    st.floats(0.001, 0.9), st.floats(-1, 1), st.dictionaries(st.sampled_from("xyz"), st.floats(-8, 8)), st.booleans()
+)
+def test_a_lesson_goes_exactly_as_far_as_its_step_says(
+    step: float, advantage: float, features: dict[str, float], foreign: bool
+):
+    """Whatever the candidate's own numbers are, and however many words of a tool type it is crossed with."""
+    bandit, action = fresh(), action_line(Model.of(model("a")), features, 0.2)
+    line = "shared |c turn:1 |t t_code" + " other l_python" * foreign
+    after = bandit.learn_advantage(line, action, advantage=advantage, step=step)
+    assert after == pytest.approx(step * advantage, rel=0.01, abs=1e-6)
+    assert after == bandit.predict(line, [action])[0][0]
+
+
+def test_steps_that_shrink_as_one_over_n_keep_the_mean_of_the_first_guess_and_all_that_was_seen():
+    bandit, random = fresh(), Random(7)
+    bandit.learn_advantage(shared("code"), ACTIONS[0], advantage=-0.2, step=0.999_999)
+    seen = [random.choice([-0.7, 0.3]) for _ in range(50)]
+    for known, value in enumerate(seen):
+        bandit.learn_advantage(shared("code"), ACTIONS[0], advantage=value, step=1.0 / (20.0 + known + 1.0))
+    expected = (20.0 * -0.2 + sum(seen)) / 70.0
+    assert bandit.predict(shared("code"), ACTIONS)[0][0] == pytest.approx(expected, abs=0.001)
+
+
+def test_a_fifth_of_what_is_learned_of_a_candidate_goes_to_its_class_and_nothing_to_other_phases():
+    bandit = fresh()
+    bandit.learn_advantage(shared("code"), ACTIONS[1], advantage=1.0, step=0.5)
+    assert bandit.predict(shared("code"), ACTIONS)[0] == pytest.approx([0.0, 0.5, 0.1], abs=0.001)
+    assert bandit.predict(shared("plan"), ACTIONS)[0] == [0.0, 0.0, 0.0]
+
+
+def test_turns_are_learned_alone_and_of_the_context_alone():
     bandit = taught(fresh())
     before, _ = bandit.predict(shared("code"), ACTIONS)
     for _ in range(100):
-        bandit.learn_level(shared("code"), ACTIONS, 1, score=0.4, turns_to_go=60)
-    after, turns_after = bandit.predict(shared("code"), ACTIONS)
-    assert after[1] == pytest.approx(0.4, abs=0.03)
-    assert turns_after == pytest.approx(60, abs=2)
-    for candidate in (0, 2):
-        assert after[candidate] - after[1] == pytest.approx(before[candidate] - before[1], abs=1e-5)
-
-
-def test_the_level_is_what_a_candidate_without_features_is_predicted():
-    bandit = taught(fresh())
-    assert "c_" not in LEVEL_ACTION_LINE
-    alone, beside = (bandit.predict(shared("code"), [LEVEL_ACTION_LINE, *more])[0][0] for more in ([], ACTIONS))
-    assert alone == beside
+        bandit.learn_turns(shared("code"), 60.0)
+    after, turns = bandit.predict(shared("code"), ACTIONS)
+    assert after == before
+    assert turns == pytest.approx(60, abs=2)

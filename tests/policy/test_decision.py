@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sojourn.v1 import types_pb2 as pb
 from sojourn_server import records
 from sojourn_server.config import ChoiceSettings
 from sojourn_server.errors import NoEligibleCandidate
 from sojourn_server.policy import draws
-from sojourn_server.policy.decision import Choice, fall_back, review_due
+from sojourn_server.policy.decision import Choice, fall_back
 from sojourn_server.policy.distribution import UNIT
 from tests.policy.play import Play, asked, excluded, model, models, others, probabilities, reasons
 
@@ -71,6 +69,44 @@ def test_the_callers_phase_counts_before_the_tool_type():
     assert play.ask(2, tool_type="code", phase="repair").reason == pb.REASON_PHASE_CHANGED
 
 
+def gone_from_search_to_code() -> tuple[Play, str]:
+    """An episode that searched and then coded with another model, and the model that searched."""
+    play = started()
+    searching = play.episode.now.incumbent
+    play.ask(1, tool_type="code", constraints=pb.Constraints(deny=[searching]))
+    return play, searching
+
+
+def test_who_comes_back_to_a_phase_comes_back_to_its_model_for_sure():
+    play, searching = gone_from_search_to_code()
+    back = play.ask(2, tool_type="search")
+    assert (back.reason, back.model, back.propensity, back.decision_point) == (pb.REASON_RETURNED, searching, 1, False)
+    assert [offer.model.name for offer in back.offers] == [searching]
+
+
+def test_a_phase_whose_model_may_not_serve_any_more_is_decided_anew():
+    play, searching = gone_from_search_to_code()
+    back = play.ask(2, tool_type="search", constraints=pb.Constraints(deny=[searching]))
+    assert (back.reason, back.decision_point) == (pb.REASON_PHASE_CHANGED, True)
+    play.ask(3, tool_type="code")
+    assert play.ask(4, tool_type="search").model == back.model
+
+
+def test_a_stay_that_the_caller_demanded_decides_nothing_for_the_phase():
+    play, _ = gone_from_search_to_code()
+    play.ask(2, tool_type="plan", constraints=pb.Constraints(must_stay_because="open tool call"))
+    play.ask(3, tool_type="search")
+    assert play.ask(4, tool_type="plan").reason == pb.REASON_PHASE_CHANGED
+
+
+def test_a_phase_that_another_model_served_comes_back_to_that_one():
+    play, _ = gone_from_search_to_code()
+    (other, *_) = others(play.episode.now.incumbent)
+    play.report(1, served_model=other)
+    play.ask(2, tool_type="search")
+    assert play.ask(3, tool_type="code").model == other
+
+
 def test_an_incumbent_that_may_not_serve_opens_a_decision_without_it():
     play = started()
     incumbent = play.episode.now.incumbent
@@ -122,41 +158,9 @@ def test_a_clock_that_went_back_counts_as_no_idle_time():
     assert_held(play.ask(1, tool_type="search"), play.episode.now.incumbent)
 
 
-def test_reviews_come_after_8_16_and_32_turns_of_the_same_sojourn():
-    only = models(model("a"))
-    choices = Play(registry=only).hold_until(40, tool_type="search")
-    assert [t for t, choice in enumerate(choices) if choice.reason == pb.REASON_REVIEW] == [8, 16, 32]
-
-
-def test_a_review_that_falls_into_a_gap_comes_with_the_next_turn():
-    play = Play(registry=models(model("a")))
-    turns = [0, 5, 11, 12, 15, 40, 41]
-    assert reasons(play.ask(t, tool_type="search") for t in turns) == [
-        "FIRST_TURN", "HELD", "REVIEW", "HELD", "HELD", "REVIEW", "HELD",
-    ]  # fmt: skip
-
-
-@given(st.integers(2, 10), st.lists(st.integers(1, 9), min_size=1, max_size=60))
-def test_each_review_length_is_met_exactly_once_whatever_the_gaps(first: int, gaps: list[int]):
-    turn, reviews = 0, 0
-    for gap in gaps:
-        turn += gap
-        reviews += review_due(turn, gap, first=first)
-    lengths = [length for length in (first * 2**k for k in range(12)) if length <= turn]
-    spans = [(sum(gaps[:i]), sum(gaps[: i + 1])) for i in range(len(gaps))]
-    assert reviews == sum(any(low < length <= high for length in lengths) for low, high in spans)
-
-
-def test_a_sojourn_that_moved_counts_its_turns_from_where_it_began():
-    play = Play(registry=TRIO)
-    for t in range(5):
-        play.ask(t, tool_type="search")
-    rest = [pb.Candidate(model=name) for name in others(play.episode.now.incumbent, registry=TRIO)]
-    moved = play.ask(5, tool_type="search", candidates=rest)
-    only = [pb.Candidate(model=moved.model)]
-    assert moved.reason == pb.REASON_INCUMBENT_INELIGIBLE
-    choices = [play.ask(t, tool_type="search", candidates=only) for t in range(6, 15)]
-    assert reasons(choices) == ["HELD"] * 7 + ["REVIEW", "HELD"]
+def test_a_sojourn_lasts_as_long_as_its_phase():
+    choices = Play(registry=TRIO).hold_until(70, tool_type="search")
+    assert {choice.reason for choice in choices[1:]} == {pb.REASON_HELD}
 
 
 def test_a_new_attempt_is_a_decision_without_the_models_that_failed():
@@ -193,7 +197,7 @@ def test_the_incumbent_of_a_new_attempt_is_the_one_before_the_model_that_failed(
 
 
 def test_must_stay_keeps_the_incumbent_for_sure_and_says_so():
-    """Whatever else would open the decision: another phase, an expired cache, a review."""
+    """Whatever else would open the decision: another phase, an expired cache."""
     play = started(registry=TRIO)
     play.now_ms += IDLE_MS
     stay = pb.Constraints(must_stay_because="open tool call")

@@ -126,7 +126,7 @@ def test_going_back_to_a_cache_that_is_still_warm_is_not_paid_again():
     first = play.ask(0, tool_type="search", prompt_tokens=PROMPT_TOKENS).model
     (second,) = {"a", "b"} - {first}
     play.ask(1, tool_type="code", prompt_tokens=PROMPT_TOKENS, candidates=[types_pb2.Candidate(model=second)])
-    back = play.choose(asked(2, tool_type="search", prompt_tokens=PROMPT_TOKENS))
+    back = play.choose(asked(2, tool_type="plan", prompt_tokens=PROMPT_TOKENS))
     costs = {o.model.name: a.switching_cost_usd for o, a in zip(back.offers, back.appraisals, strict=True) if a}
     assert play.episode.now.incumbent == second
     assert costs == {first: 0.0, second: 0.0}

@@ -89,8 +89,14 @@ def test_a_worthwhile_switch_says_by_how_much_and_against_whom():
 
 def test_staying_is_compared_with_the_next_best():
     candidates = [ranked("a", 0.3), ranked("c", 0.25), ranked("b", 0.1)]
-    review = decision(8, "a", types_pb2.REASON_REVIEW, incumbent="a", ranked=candidates, inputs={"sojourn_turns": 8})
-    assert only(review).why.startswith("review after 8 turns; worth 0.050 more than c")
+    stay = decision(8, "a", types_pb2.REASON_CACHE_EXPIRED, incumbent="a", ranked=candidates)
+    assert only(stay).why.startswith("the cache was gone, so leaving was free; worth 0.050 more than c")
+
+
+def test_a_return_says_to_what():
+    assert only(decision(9, "b", types_pb2.REASON_RETURNED, phase="code", incumbent="a")).why == (
+        "back to code, and to the model that served it"
+    )
 
 
 def test_a_trial_says_its_probability_and_what_it_may_have_cost():

@@ -265,14 +265,12 @@ const (
 	Reason_REASON_HELD Reason = 1
 	// The first turn that the router sees of this episode.
 	Reason_REASON_FIRST_TURN Reason = 2
-	// The kind of work changed.
+	// The kind of work changed to one that is new to the episode.
 	Reason_REASON_PHASE_CHANGED Reason = 3
 	// The incumbent may not serve this turn.
 	Reason_REASON_INCUMBENT_INELIGIBLE Reason = 4
 	// The incumbent's prompt cache is presumed gone, so leaving is free.
 	Reason_REASON_CACHE_EXPIRED Reason = 5
-	// The sojourn reached one of its review lengths.
-	Reason_REASON_REVIEW Reason = 6
 	// An earlier attempt at this turn chose a model that could not serve.
 	Reason_REASON_NEW_ATTEMPT Reason = 7
 	// The caller demanded to stay with the incumbent.
@@ -283,6 +281,8 @@ const (
 	Reason_REASON_JOURNAL_UNAVAILABLE Reason = 10
 	// The choice failed inside: incumbent, else the heuristic. Never learned.
 	Reason_REASON_INNER_FAULT Reason = 11
+	// The kind of work changed back: the model that served it before serves it again.
+	Reason_REASON_RETURNED Reason = 12
 )
 
 // Enum value maps for Reason.
@@ -294,12 +294,12 @@ var (
 		3:  "REASON_PHASE_CHANGED",
 		4:  "REASON_INCUMBENT_INELIGIBLE",
 		5:  "REASON_CACHE_EXPIRED",
-		6:  "REASON_REVIEW",
 		7:  "REASON_NEW_ATTEMPT",
 		8:  "REASON_MUST_STAY",
 		9:  "REASON_BUDGET",
 		10: "REASON_JOURNAL_UNAVAILABLE",
 		11: "REASON_INNER_FAULT",
+		12: "REASON_RETURNED",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":          0,
@@ -308,12 +308,12 @@ var (
 		"REASON_PHASE_CHANGED":        3,
 		"REASON_INCUMBENT_INELIGIBLE": 4,
 		"REASON_CACHE_EXPIRED":        5,
-		"REASON_REVIEW":               6,
 		"REASON_NEW_ATTEMPT":          7,
 		"REASON_MUST_STAY":            8,
 		"REASON_BUDGET":               9,
 		"REASON_JOURNAL_UNAVAILABLE":  10,
 		"REASON_INNER_FAULT":          11,
+		"REASON_RETURNED":             12,
 	}
 )
 
@@ -1278,21 +1278,21 @@ const file_sojourn_v1_types_proto_rawDesc = "" +
 	"\x12COHORT_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eCOHORT_LEARNED\x10\x01\x12\x14\n" +
 	"\x10COHORT_HEURISTIC\x10\x02\x12\x17\n" +
-	"\x13COHORT_NEVER_SWITCH\x10\x03*\xa9\x02\n" +
+	"\x13COHORT_NEVER_SWITCH\x10\x03*\xc0\x02\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vREASON_HELD\x10\x01\x12\x15\n" +
 	"\x11REASON_FIRST_TURN\x10\x02\x12\x18\n" +
 	"\x14REASON_PHASE_CHANGED\x10\x03\x12\x1f\n" +
 	"\x1bREASON_INCUMBENT_INELIGIBLE\x10\x04\x12\x18\n" +
-	"\x14REASON_CACHE_EXPIRED\x10\x05\x12\x11\n" +
-	"\rREASON_REVIEW\x10\x06\x12\x16\n" +
+	"\x14REASON_CACHE_EXPIRED\x10\x05\x12\x16\n" +
 	"\x12REASON_NEW_ATTEMPT\x10\a\x12\x14\n" +
 	"\x10REASON_MUST_STAY\x10\b\x12\x11\n" +
 	"\rREASON_BUDGET\x10\t\x12\x1e\n" +
 	"\x1aREASON_JOURNAL_UNAVAILABLE\x10\n" +
 	"\x12\x16\n" +
-	"\x12REASON_INNER_FAULT\x10\v*\xe3\x01\n" +
+	"\x12REASON_INNER_FAULT\x10\v\x12\x13\n" +
+	"\x0fREASON_RETURNED\x10\f\"\x04\b\x06\x10\x06*\rREASON_REVIEW*\xe3\x01\n" +
 	"\tExclusion\x12\x19\n" +
 	"\x15EXCLUSION_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15EXCLUSION_NOT_ALLOWED\x10\x01\x12\x14\n" +

@@ -152,17 +152,11 @@ def policy_views(found: admin_pb2.GetPolicyResponse) -> Iterator[Table]:
             ("episodes joined", joins),
         ]
     )
-    lengths = counts.sojourn_turns_by_phase
-    phases = sorted({*counts.evidence_by_phase, *lengths})
     rows = [
-        (
-            p or "(none)",
-            f"{counts.evidence_by_phase[p].decisions:.1f}",
-            number(lengths[p].mean, 1) if p in lengths else "-",
-        )
-        for p in phases
+        (phase or "(none)", f"{known.decisions:.1f}", number(known.turns.mean, 1))
+        for phase, known in sorted(counts.evidence_by_phase.items())
     ]
-    yield table("Phases", ("phase", "evidence (decisions)", "turns a sojourn"), rows)
+    yield table("Phases", ("phase", "evidence (decisions)", "turns an episode"), rows)
     yield table("Models", ("model", "share of turns", "output tokens a turn"), _share_rows(found))
 
 

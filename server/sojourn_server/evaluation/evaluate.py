@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from sojourn_server.evaluation import estimators
 from sojourn_server.evaluation.estimators import LEAST_ESS, Estimate, Step
 from sojourn_server.evaluation.logged import Log, LoggedEpisode
-from sojourn_server.evaluation.targets import Opinion, Target, opinion
+from sojourn_server.evaluation.targets import Target, opinion
 from sojourn_server.journal.journal import Journal
 from sojourn_server.learner.credit import PlayedTurn
 from sojourn_server.learner.fold import Fold
@@ -51,14 +51,10 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A decision under a target: its opinion, and the model's scores by candidate."""
+    """A decision under a target: its probabilities, and the model's scores by candidate."""
 
-    opinion: Opinion
+    probabilities: Mapping[str, float]
     scores: Mapping[str, float]
-
-
-class Differs(Exception):
-    """A target could leave at a held turn, or would hold at an open one: nothing was logged to judge that by."""
 
 
 def evaluate(journal: Journal, fold: Fold, log: Log, targets: Sequence[Target], *, told: Told) -> list[Evaluation]:
@@ -95,7 +91,7 @@ def _ask(
 
 def _ask_about(
     played: PlayedTurn, fold: Fold, knowledge: Published, targets: Sequence[Target]
-) -> tuple[Mapping[str, float], list[Opinion]]:
+) -> tuple[Mapping[str, float], list[Mapping[str, float]]]:
     """The model's scores by candidate (at an open decision), and the opinion of each target."""
     record = played.decision
     turn = from_record(record, fold.world.registries[record.inputs.registry_version])
@@ -108,10 +104,7 @@ def _ask_about(
 
 
 def _evaluated(target: Target, episodes: Sequence[LoggedEpisode], seen: Mapping[str, _Seen]) -> Evaluation:
-    try:
-        steps = [_steps(episode, seen) for episode in episodes]
-    except Differs as error:
-        return Evaluation(target.name, len(episodes), refused=f"REFUSED: {error}")
+    steps = [_steps(episode, seen) for episode in episodes]
     weights = [_product(of_episode) for of_episode in steps]
     size = estimators.effective_sample_size(weights)
     scores = [episode.score for episode in episodes]
@@ -156,17 +149,15 @@ def _money(weights: Sequence[float], episodes: Sequence[LoggedEpisode]) -> Estim
 
 
 def _steps(episode: LoggedEpisode, seen: Mapping[str, _Seen]) -> list[Step]:
-    """The episode's open decisions under a target. Raises Differs."""
+    """The episode's open decisions under a target. Which ones are open is no matter of settings."""
     surviving, steps = dict[str, Interval](), list[Step]()
     for turn in episode.turns:
         answer = turn.decision.answer
         found = seen[answer.decision_id]
-        if found.opinion.is_open != answer.decision_point:
-            raise Differs(f"it could differ at turn {turn.turn_index} of episode {episode.episode_id!r}, a held one")
         if not answer.decision_point:
             continue
         here = surviving.get(answer.phase, UNIT)
-        cells = {name: cell.intersect(here) for name, cell in _cells(found.opinion.probabilities).items()}
+        cells = {name: cell.intersect(here) for name, cell in _cells(found.probabilities).items()}
         chances = {name: max(cell.width, 0.0) / here.width for name, cell in cells.items()}
         ratio = chances.get(answer.model, 0.0) / answer.propensity
         expected = sum(chance * found.scores.get(name, 0.0) for name, chance in chances.items())
@@ -205,8 +196,8 @@ def _one_step(episodes: Sequence[LoggedEpisode], seen: Mapping[str, _Seen]) -> l
             if answer.decision_point and answer.phase not in visited:
                 visited.add(answer.phase)
                 one = seen[answer.decision_id]
-                ratio = one.opinion.probabilities.get(answer.model, 0.0) / answer.propensity
-                expected = sum(p * one.scores.get(name, 0.0) for name, p in one.opinion.probabilities.items())
+                ratio = one.probabilities.get(answer.model, 0.0) / answer.propensity
+                expected = sum(p * one.scores.get(name, 0.0) for name, p in one.probabilities.items())
                 step = Step(ratio, expected, one.scores.get(answer.model, 0.0))
                 found.append(estimators.doubly_robust([step], episode.score) - episode.score)
         if found:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from sojourn_server.config import ChoiceSettings
-from sojourn_server.policy.decision import Choice, decide
+from sojourn_server.policy.decision import decide
 from sojourn_server.policy.distribution import UNIT
 from sojourn_server.policy.draws import HEURISTIC, LEARNED, NEVER_SWITCH, Assignment
 from sojourn_server.policy.learned import Knowledge
@@ -33,27 +33,16 @@ class Target(NamedTuple):
     reshape: Reshape | None = None
 
 
-class Opinion(NamedTuple):
-    """What a target would do at a turn: probabilities by model in the order of names, and whether it may leave."""
-
-    probabilities: Mapping[str, float]
-    is_open: bool
-
-
-def opinion(target: Target, turn: Turn, knowledge: Knowledge) -> Opinion:
-    """The target's distribution at a logged turn. Raises NoEligibleCandidate."""
+def opinion(target: Target, turn: Turn, knowledge: Knowledge) -> Mapping[str, float]:
+    """The target's probabilities at a logged turn, by model in the order of names. Raises NoEligibleCandidate."""
     weight = turn.cost_weight if target.cost_weight is None else target.cost_weight
     # A draw of 0 lies in every policy's first cell: only the distribution is asked for.
     seen = turn._replace(assignment=target.assignment, cost_weight=weight, draw=0.0, surviving=UNIT)
     choice = decide(seen, target.knowledge or knowledge, target.settings)
     if target.reshape is None or not choice.decision_point:
-        return Opinion(_by_name(choice), choice.decision_point)
+        return {offer.model.name: p for offer, p in zip(choice.offers, choice.probabilities, strict=True)}
     eligible = [offer.model.name for offer, why in zip(choice.offers, choice.excluded, strict=True) if not why]
-    return Opinion(target.reshape(eligible), True)
-
-
-def _by_name(choice: Choice) -> dict[str, float]:
-    return {offer.model.name: p for offer, p in zip(choice.offers, choice.probabilities, strict=True)}
+    return target.reshape(eligible)
 
 
 def controls(settings: ChoiceSettings, models: Sequence[str], shares: Mapping[str, float]) -> list[Target]:

@@ -3,7 +3,8 @@
 The decision at turn t is credited with `s - sum_{i>=t} rho_i`: the episode's score minus the errors from there on. rho
 is the annealed error cost of MTRouter (arXiv 2604.23530): `rho_i = max(c(severity) * w(p), 0.2) / N`,
 p = min((i + 1) / N, 1), N = expected turns.
-Held turns make no lesson of their own; the decision that began the sojourn answers for them.
+Only an episode's first decision in a phase makes a lesson, and answers for all that its candidate led to: later ones
+are met by episodes that take long, and those fail more often, whoever serves.
 """
 
 from __future__ import annotations
@@ -35,12 +36,15 @@ class PlayedTurn(NamedTuple):
 
 
 class Lesson(NamedTuple):
-    """One decision to learn: the turn with the model that served, and its credit in score units."""
+    """One decision to learn: the turn with the model that served, and its credit in score units.
+
+    `contrasts` are the centred indicators of the candidates, in -1 .. 1: (it served) - (its probability).
+    """
 
     turn: PlayedTurn
     credit: float
     turns_to_go: int
-    level_only: bool
+    contrasts: Mapping[str, float]
 
 
 def terminal_score(outcome: router_pb2.ReportOutcomeRequest) -> float | None:
@@ -144,7 +148,10 @@ def lessons(
     turns: Sequence[PlayedTurn], facts: Facts, score: float, *, expected_turns: float, learn_served_in_shadow: bool
 ) -> list[Lesson]:
     """The lessons of an ended episode, in turn order, from its decided turns and all its facts; `score` in [0, 1]."""
-    learnable = [t for t in turns if is_learnable(t, learn_served_in_shadow=learn_served_in_shadow)]
+    first: dict[str, PlayedTurn] = {}
+    for played in turns:
+        if is_learnable(played, learn_served_in_shadow=learn_served_in_shadow):
+            first.setdefault(played.decision.answer.phase, played)
     costs = {t: error_cost(f.error, t, expected_turns) for t, f in facts.items() if f.error in _SEVERITY_COST}
     end = max([t.turn_index for t in turns] + list(facts), default=-1) + 1
     return [
@@ -152,13 +159,17 @@ def lessons(
             turn=turn,
             credit=score - sum(cost for at, cost in costs.items() if at >= turn.turn_index),
             turns_to_go=end - turn.turn_index,
-            level_only=_showed_one_candidate(turn.decision),
+            contrasts=_contrasts(turn),
         )
-        for turn in learnable
+        for turn in first.values()
     ]
 
 
-def _showed_one_candidate(decision: journal_pb2.DecisionRecord) -> bool:
-    """In HEURISTIC mode a choice that was certain says nothing about the candidates that were not tried."""
-    certain = decision.inputs.cell.high - decision.inputs.cell.low >= 1.0
-    return decision.answer.mode == types_pb2.MODE_HEURISTIC and certain
+def _contrasts(turn: PlayedTurn) -> dict[str, float]:
+    """By candidate; where others chose, who served is taken for one of all at random."""
+    answer = turn.decision.answer
+    probabilities = {c.model: c.probability for c in answer.ranked if not c.excluded_because}
+    if turn.served != answer.model or answer.propensity <= 0.0:
+        names = sorted({*turn.decision.inputs.candidates, turn.served})
+        probabilities = dict.fromkeys(names, 1.0 / len(names))
+    return {model: (model == turn.served) - probability for model, probability in probabilities.items()}

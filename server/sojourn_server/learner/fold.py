@@ -6,8 +6,8 @@ platform. Whoever owns a `Fold` owns its bandit; deciders only ever see copies m
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from math import isfinite
+from collections.abc import Iterator, Sequence
+from math import copysign, isfinite
 from typing import NamedTuple
 
 import structlog
@@ -16,13 +16,11 @@ from sojourn.v1 import journal_pb2, snapshot_pb2
 from sojourn_server.errors import BrokenSnapshot, JournalUnavailable
 from sojourn_server.journal.journal import Journal
 from sojourn_server.learner import credit, statistics
-from sojourn_server.learner.credit import Lesson, PlayedTurn
+from sojourn_server.learner.credit import Lesson
 from sojourn_server.learner.prior import teach_prior
 from sojourn_server.learner.snapshot import open_bandit, probe
-from sojourn_server.policy.bandit import PLATFORM, SCORE_HIGH, SCORE_LOW, USUAL, Bandit
-from sojourn_server.policy.decision import exclusions
-from sojourn_server.policy.learned import lines, usual_score
-from sojourn_server.policy.registry import Registry
+from sojourn_server.policy.bandit import PLATFORM, Bandit
+from sojourn_server.policy.learned import lines, usual_credit, usual_score
 from sojourn_server.policy.turn import from_record
 from sojourn_server.world import PolicyState, World
 
@@ -66,11 +64,12 @@ class Fold:
 
     @classmethod
     def prior(cls, policy: str, world: World) -> Fold:
-        """The fold of an empty journal: version 0, taught the heuristic's table."""
+        """The fold of an empty journal: version 0, taught the heuristic's table. Raises BadLesson."""
         state = world.policies[policy]
         lesson = state.settings.lesson
         bandit = Bandit.fresh(options=lesson.vw_options, weight_bits=lesson.weight_bits, turns_cap=lesson.turns_cap)
-        teach_prior(bandit, state.settings, list(state.prior_registry.models.values()))
+        if not teach_prior(bandit, state.settings, list(state.prior_registry.models.values())):
+            raise BadLesson(0, NOT_FINITE)
         return cls(policy, world, bandit, counts=snapshot_pb2.Statistics(), position=0)
 
     @classmethod
@@ -182,7 +181,10 @@ class Fold:
         shadow = lesson.learn_served_in_shadow
         expected = statistics.expected_turns(self.counts, task_type, lesson)
         lessons = credit.lessons(turns, facts, score, expected_turns=expected, learn_served_in_shadow=shadow)
-        self._teach(lessons, above=usual_score(self.counts, task_type) - USUAL)
+        statistics.add(self.counts.score, score)
+        statistics.add(self.counts.score_by_task_type[task_type], score)
+        for each in lessons:
+            self._teach(each, above=each.credit - usual_score(self.counts, task_type))
         if unreported := sum(turn.facts is None for turn in turns):
             self.counts.joins["turns_unreported"] += unreported
         statistics.count_episode(self.counts, turns, lessons, score=score, lesson=lesson)
@@ -192,26 +194,32 @@ class Fold:
         cost_usd = credit.spent_usd(records, turns, facts, self.world.registries)
         return join._replace(score=score, cost_usd=cost_usd, cohort=turns[0].decision.inputs.cohort)
 
-    def _teach(self, lessons: Sequence[Lesson], *, above: float) -> None:
-        """Teaches credits less `above`, by which the usual score lies above `USUAL` here."""
-        texts = [_text(lesson.turn, self.world.registries, self.counts) for lesson in lessons]
-        predictions = [self._predict(text) for text in texts]  # of all, before the first is taught
-        for lesson, text, predicted in zip(lessons, texts, predictions, strict=True):
-            target = lesson.credit - above
-            if not isfinite(target):  # Vowpal Wabbit would read it as a cost of 0
-                raise BadLesson(self.position, "its credit is not a finite number")
-            statistics.add(self.counts.progressive_loss, (predicted - target) ** 2)
-            learn = self.bandit.learn_level if lesson.level_only else self.bandit.learn
-            costs = learn(text.shared, text.actions, text.served, score=target, turns_to_go=lesson.turns_to_go)
-            if not all(map(isfinite, costs)):
-                raise BadLesson(self.position, NOT_FINITE)
+    def _teach(self, lesson: Lesson, *, above: float) -> None:
+        """`above`: by how far the lesson's credit lies above the usual score of its task type.
 
-    def _predict(self, text: _Text) -> float:
-        """The predicted score of the served candidate, within the range of scores."""
-        scores, turns = self.bandit.predict(text.shared, text.actions)
-        if not all(map(isfinite, (*scores, turns))):
+        Advantages are taught by contrasts (Greenewald et al. 2017): what is usual in the phase need not be known well,
+        and a candidate that serves for sure learns nothing from how things go in general.
+        """
+        decision, contrasts = lesson.turn.decision, lesson.contrasts
+        turn = from_record(decision, self.world.registries[decision.inputs.registry_version])
+        offers = {offer.model.name: offer for offer in turn.offers}
+        shared, actions = lines(turn, [offers[model] for model in contrasts], self.counts)
+        believed = dict(zip(contrasts, self.bandit.predict(shared, actions)[0], strict=True))
+        evidence = self.counts.evidence_by_phase[turn.phase]
+        statistics.add(evidence.credit, above)
+        statistics.add(evidence.advantage, believed[lesson.turn.served])
+        surprise = above - usual_credit(self.counts, turn.phase) - sum(x * believed[m] for m, x in contrasts.items())
+        if not isfinite(surprise):  # Vowpal Wabbit would read it as a cost of 0
+            raise BadLesson(self.position, "its credit is not a finite number")
+        statistics.add(self.counts.progressive_loss, surprise**2)
+        after = [self.bandit.learn_turns(shared, lesson.turns_to_go)]
+        for (model, x), action in zip(contrasts.items(), actions, strict=True):
+            known = self.state.settings.lesson.prior.evidence + evidence.evidence_by_model.get(model, 0.0) + x**2
+            if step := abs(x) / known:
+                target = believed[model] + copysign(1.0, x) * surprise
+                after.append(self.bandit.learn_advantage(shared, action, advantage=target, step=step))
+        if not all(map(isfinite, after)):
             raise BadLesson(self.position, NOT_FINITE)
-        return min(max(scores[text.served], SCORE_LOW), SCORE_HIGH)
 
 
 def ends(
@@ -229,20 +237,3 @@ def ends(
 
 def _copy(counts: snapshot_pb2.Statistics) -> snapshot_pb2.Statistics:
     return snapshot_pb2.Statistics.FromString(counts.SerializeToString())
-
-
-class _Text(NamedTuple):
-    """A turn as the bandit reads it, and which action line is the model that served."""
-
-    shared: str
-    actions: list[str]
-    served: int
-
-
-def _text(played: PlayedTurn, registries: Mapping[int, Registry], counts: snapshot_pb2.Statistics) -> _Text:
-    """Lists the eligible candidates only, as the choice did, and the model that served in any case."""
-    turn = from_record(played.decision, registries[played.decision.inputs.registry_version])
-    excluded = exclusions(turn)
-    offers = [o for o, why in zip(turn.offers, excluded, strict=True) if not why or o.model.name == played.served]
-    shared, actions = lines(turn, offers, counts)
-    return _Text(shared, actions, [o.model.name for o in offers].index(played.served))

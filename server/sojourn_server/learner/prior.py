@@ -1,56 +1,54 @@
 """The warm start: teaches an empty bandit the heuristic's table through simulated events.
 
-Each event shows one candidate, drawn uniformly, in one of the table's situations. The table's choice is scored as
-usual; every other candidate lies below it by a gap, plus whatever money it would save there, so that at list
-prices the *utility* of the table's choice leads by the gap; a candidate that errs more than usual lies lower by
-`error_slope` times that excess. No score leaves the range that can be learned, whatever money weighs. Each event is
-taught twice, as far above its value as below: real outcomes scatter like that, and Vowpal Wabbit's steps, which
-shrink with the squared errors seen, then start as small as after so many real outcomes. The same settings and models
-give the same prior.
+Each event shows one candidate, drawn uniformly, in one of the table's situations. The table's choice ends as usual;
+every other candidate lies below it by a gap, plus whatever money it would save there, so that at list prices the
+*utility* of the table's choice leads by the gap; a candidate that errs more than usual lies lower by `error_slope`
+times that excess. Turns to go are taught as far above their value as below: Vowpal Wabbit's steps shrink with the
+squared errors seen, and then start as small as after so many real episodes. The same settings and models give the same
+prior.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp, log
+from math import exp, isfinite, log
 from random import Random
 
 from sojourn.v1 import router_pb2, types_pb2
 from sojourn_server.config import ChoiceSettings, PolicySettings
 from sojourn_server.policy import heuristic, money
-from sojourn_server.policy.bandit import SCORE_LOW, USUAL, Bandit, action_line, shared_line
+from sojourn_server.policy.bandit import Bandit, action_line, shared_line
 from sojourn_server.policy.registry import Model
 
 _ERROR_EXCESS = 0.06  # standard deviation, over simulated candidates, of error rates around the usual one
+_STEP = 0.2
+_TURNS_SPREAD = 0.5
 _LOG_PROMPT_RANGE = (log(1_500.0), log(60_000.0))  # of the simulated prompts, in tokens
 
 
-def teach_prior(bandit: Bandit, settings: PolicySettings, models: Sequence[Model]) -> None:
-    """Teaches `settings.lesson.prior.events` events, two examples each, about these models, in a fixed order."""
+def teach_prior(bandit: Bandit, settings: PolicySettings, models: Sequence[Model]) -> bool:
+    """Teaches `settings.lesson.prior.events` events about these models, in a fixed order; False if that went astray."""
     prior, choice = settings.lesson.prior, settings.choice
     if not models:
-        return
+        return True
     random = Random(prior.seed)
     kinds = [*choice.heuristic.table, ""]
     languages = ["", *sorted({s.split(":", 1)[1] for m in models for s in m.terms.skills if ":" in s})]
-    actions = [action_line(model, {}) for model in models]
     for _ in range(prior.events):
         kind, language = random.choice(kinds), random.choice(languages)
         prompt_tokens = exp(random.uniform(*_LOG_PROMPT_RANGE))
         index = random.randrange(len(models))
         tabled = heuristic.choose(choice.heuristic, models, kind=kind, language=language)
-        lead = 0.0
-        if models[index] is not tabled:
-            lead = prior.gap + _saving(models[index], tabled, prompt_tokens, settings)
+        is_tabled = models[index] is tabled
+        lead = 0.0 if is_tabled else prior.gap + _saving(models[index], tabled, prompt_tokens, settings)
         shared = _shared(kind, language, prompt_tokens, choice)
         excess = random.gauss(0.0, _ERROR_EXCESS)
         lead += prior.error_slope * excess
-        actions[index] = action_line(models[index], {}, excess)
-        score = max(USUAL - lead, SCORE_LOW + prior.spread)
-        for side in (prior.spread, -prior.spread):
-            turns_to_go = prior.turns * (1.0 + side)
-            bandit.learn(shared, actions, index, score=score + side, turns_to_go=turns_to_go)
-        actions[index] = action_line(models[index], {})
+        bandit.learn_advantage(shared, action_line(models[index], {}, excess), advantage=-lead, step=_STEP)
+        for side in (_TURNS_SPREAD, -_TURNS_SPREAD):
+            if not isfinite(bandit.learn_turns(shared, prior.turns * (1.0 + side))):
+                return False
+    return True
 
 
 def _shared(kind: str, language: str, prompt_tokens: float, choice: ChoiceSettings) -> str:

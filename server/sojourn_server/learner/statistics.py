@@ -6,8 +6,9 @@ remember about `_MEMORY` values.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import groupby, pairwise
+from itertools import pairwise
 from statistics import median
 
 from sojourn.v1 import snapshot_pb2, types_pb2
@@ -47,23 +48,20 @@ def count_episode(
     score: float,
     lesson: LessonSettings,
 ) -> None:
-    """Counts an ended episode that was learned."""
+    """Counts an ended episode whose lessons were taught, but for its score: that was counted before them."""
     _decay(statistics, 0.5 ** (1.0 / lesson.evidence_half_life_episodes))
     for learned in lessons:
         evidence = statistics.evidence_by_phase[learned.turn.decision.answer.phase]
         evidence.decisions += 1.0
-        if not learned.level_only:
-            evidence.decisions_by_model[learned.turn.served] += 1.0
+        for model, contrast in learned.contrasts.items():
+            evidence.evidence_by_model[model] += contrast**2
     statistics.episodes += 1
     statistics.decisions += len(lessons)
-    add(statistics.score, score)
-    task_type = turns[0].decision.request.context.task_type if turns else ""
-    add(statistics.score_by_task_type[task_type], score)
     _count_turns(statistics, turns)
     _bound(statistics)
-    _count_sojourns(statistics, turns)
     _count_tokens(statistics, turns)
     if score >= _SUCCESS and turns:
+        task_type = turns[0].decision.request.context.task_type
         full = len(statistics.successful_turns_by_task_type) >= _MOST_NAMES
         for kind in {"" if full else task_type, ""}:
             length = min(turns[-1].turn_index + 1, _LONGEST)
@@ -74,8 +72,7 @@ def _decay(statistics: Statistics, factor: float) -> None:
     evidence = statistics.evidence_by_phase.values()
     for known in evidence:
         known.decisions *= factor
-        known.turns *= factor
-    for counts in (statistics.turns_by_model, *(known.decisions_by_model for known in evidence)):
+    for counts in (statistics.turns_by_model, *(known.evidence_by_model for known in evidence)):
         for key in list(counts):
             counts[key] *= factor
 
@@ -90,8 +87,8 @@ def _bound(statistics: Statistics) -> None:
     for model in _surplus(models, most=_MOST_NAMES):
         del models[model]
     for known in phases.values():
-        for model in _surplus(known.decisions_by_model, most=_MOST_MODELS_OF_A_PHASE):
-            del known.decisions_by_model[model]
+        for model in _surplus(known.evidence_by_model, most=_MOST_MODELS_OF_A_PHASE):
+            del known.evidence_by_model[model]
         turns = {name: rate.count for name, rate in known.error_rate_by_model.items()}
         for model in _surplus(turns, most=_MOST_MODELS_OF_A_PHASE):
             del known.error_rate_by_model[model]
@@ -104,22 +101,15 @@ def _surplus(counts: Mapping[str, float], *, most: int) -> list[str]:
 
 
 def _count_turns(statistics: Statistics, turns: Sequence[PlayedTurn]) -> None:
+    for phase, number in Counter(turn.decision.answer.phase for turn in turns).items():
+        add(statistics.evidence_by_phase[phase].turns, number)
     for turn in turns:
-        evidence = statistics.evidence_by_phase[turn.decision.answer.phase]
-        evidence.turns += 1.0
+        statistics.turns_by_model[turn.served] += 1.0
         if turn.facts is not None:
+            evidence = statistics.evidence_by_phase[turn.decision.answer.phase]
             shows_error = float(turn.facts.error >= types_pb2.SEVERITY_LOW)
             add(evidence.error_rate_by_model[turn.served], shows_error)
             add(statistics.error_rate, shows_error)
-
-
-def _count_sojourns(statistics: Statistics, turns: Sequence[PlayedTurn]) -> None:
-    for model, stretch in groupby(turns, key=lambda t: t.served):
-        sojourn = list(stretch)
-        statistics.turns_by_model[model] += len(sojourn)
-        phase = sojourn[0].decision.answer.phase
-        if phase in statistics.sojourn_turns_by_phase or len(statistics.sojourn_turns_by_phase) < _MOST_NAMES:
-            add(statistics.sojourn_turns_by_phase[phase], len(sojourn))
 
 
 def _count_tokens(statistics: Statistics, turns: Sequence[PlayedTurn]) -> None:

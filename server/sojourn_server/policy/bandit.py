@@ -1,14 +1,13 @@
 """The one file that speaks Vowpal Wabbit: two regressions of an episode's end on context x candidate.
 
-Both are `--cb_adf` learners used as plain regressions (label probability 1): of the terminal score by candidate,
-relative to what is usual, and of the turns to go by the context alone, in price-free units (by candidate they were
-mostly noise, times a price).
-VW minimises costs in [0, 1]; `_cost_of_score` and its inverse are the only place where a reward changes its sign. A
-Workspace is not thread-safe: whoever shares a `Bandit` holds one lock around each call. Text is compact on purpose:
-only the tool type and, with it, the language (namespace t) are crossed with the candidate (m). All else of the context
-(c) tells turns to go and no score: it could not tell candidates apart, and what an earlier choice has caused, such as
-errors or a late turn, would take the blame for it. No client string can break it: names get a letter in front, what is not plain is hashed, numbers are
-clipped to +-8, and what VW's parser would stumble over is written as 0.
+Both are `--cb_adf` learners used as plain regressions: of a candidate's advantage, the terminal score above what is
+usual there, and of the turns to go by the context alone, in price-free units (by candidate they were mostly noise,
+times a price). VW minimises costs; `Bandit` is the only place where a reward changes its sign. A Workspace is not
+thread-safe: whoever shares a `Bandit` holds one lock around each call. Text is compact on purpose: only the tool type
+and, with it, the language (namespace t) are crossed with the candidate (m). All else of the context (c) tells turns to
+go and no advantage: it could not tell candidates apart, and what an earlier choice has caused, such as errors or a
+late turn, would take the blame for it. No client string can break it: names get a letter in front, what is not plain
+is hashed, numbers are clipped to +-8, and what VW's parser would stumble over is written as 0.
 """
 
 from __future__ import annotations
@@ -32,6 +31,7 @@ from sojourn_server.policy.registry import Model
 CLIP = 8.0
 TINY = 1e-30
 """Smaller numbers are written as 0: VW's parser reads some that no float can hold as infinity (1e-155 is one)."""
+_CLASS_SHARE = 0.5  # squared against 1: a fifth of what is learned of a candidate goes to all of its class
 _ERROR_SCALE = 5.0  # rates differ by .1 or .2; features should be of the order of 1
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,48}\Z")
 
@@ -113,29 +113,20 @@ def action_line(model: Model, features: Mapping[str, float], error_excess: float
 
 @lru_cache(maxsize=4096)
 def _plain_action_line(name: str, model_class: str) -> str:
-    return f"|m {token('m', name)} {token('c', model_class)}"
+    return f"|m {token('m', name)} {token('c', model_class)}:{_CLASS_SHARE}"
 
 
-USUAL = 0.5
-"""The score by which the regression of scores knows what is usual: a candidate at .6 does .1 better than usual."""
-LEVEL_ACTION_LINE = "|m"
-"""A candidate without features: what it predicts is the level of the context alone."""
+_NOBODY = "|m"  # a candidate without features: what is predicted of it is the context's alone
 
 PLATFORM = f"vowpalwabbit {vowpalwabbit.__version__} on {platform.machine()}"
-SCORE_LOW, SCORE_HIGH = -1.0, 1.0
+_LARGEST = 2.0  # advantage, in score units: the best score is 1, and a failed episode full of errors has -1
 _SMALL_POOL = "--quiet --example_queue_limit 1"
 """VW makes 256 examples in advance (8 MiB a workspace, 16 a snapshot); the few that a turn needs are kept anyway."""
+_REGRESSION = f"--cb_adf --cb_type mtr -q tm {_SMALL_POOL}"
+_RATE = 1e-8
+# Of advantages: only crosses (and errors) count, and no lesson steps further than it is told.
+_STEPPED = f"--sgd --power_t 0 -l {_RATE} --noconstant --ignore_linear t --ignore_linear m"
 _raw = pylibvw.vw
-
-
-def _cost_of_score(score: float) -> float:
-    """Scores of [-1, 1] to costs of [1, 0]; credit can be negative, so [0, 1] would erase errors in failures."""
-    clipped = min(max(score, SCORE_LOW), SCORE_HIGH)
-    return (SCORE_HIGH - clipped) / (SCORE_HIGH - SCORE_LOW)
-
-
-def _score_of_cost(cost: float) -> float:
-    return SCORE_HIGH - cost * (SCORE_HIGH - SCORE_LOW)
 
 
 def _crossed(shared: str) -> str:
@@ -143,56 +134,62 @@ def _crossed(shared: str) -> str:
     return f"shared {shared[shared.rindex('|t') :]}"
 
 
+def _squared_norm(crossed: str, action: str) -> float:
+    """|x|^2 of what the regression of advantages reads: the crosses of t and m, and e."""
+    t, m, *e = [
+        sum(float(feature.partition(":")[2] or 1.0) ** 2 for feature in namespace.split()[1:])
+        for namespace in f"{crossed} {action}".split("|")[1:]
+    ]
+    return t * m + sum(e)
+
+
 class Bandit:
     """Predicts and learns; owns its two workspaces, which nobody else may touch."""
 
-    def __init__(self, score: Workspace, turns: Workspace, *, turns_cap: int) -> None:
+    def __init__(self, advantage: Workspace, turns: Workspace, *, turns_cap: int) -> None:
         """`turns_cap` (turns, >= 2) is the length that counts as a cost of 1 in the regression of turns to go."""
-        self._score = score
+        self._advantage = advantage
         self._turns = turns
         self._turns_cap = turns_cap
 
     @classmethod
     def fresh(cls, *, options: str, weight_bits: int, turns_cap: int) -> Bandit:
-        """An untaught bandit. `options` picks the learner, such as "--coin"; "" is VW's default gradient descent."""
-        arguments = f"--cb_adf --cb_type mtr -q tm -b {weight_bits} {_SMALL_POOL} {options}"
-        score, turns = (Workspace(arguments, enable_logging=False) for _ in range(2))
-        return cls(score, turns, turns_cap=turns_cap)
+        """An untaught bandit. `options` picks the learner of turns to go, such as "--coin"; "" is VW's default."""
+        made = [Workspace(f"{_REGRESSION} -b {weight_bits} {o}", enable_logging=False) for o in (_STEPPED, options)]
+        return cls(*made, turns_cap=turns_cap)
 
     @classmethod
-    def from_bytes(cls, score: bytes, turns: bytes, *, options: str, turns_cap: int) -> Bandit:
+    def from_bytes(cls, advantage: bytes, turns: bytes, *, options: str, turns_cap: int) -> Bandit:
         """The bandit that `to_bytes` serialised, under the same settings: VW does not store all of its options.
 
         VW loads damaged bytes silently: check a digest first.
         """
-        return cls(_load(score, options), _load(turns, options), turns_cap=turns_cap)
+        return cls(_load(advantage, _STEPPED), _load(turns, options), turns_cap=turns_cap)
 
     def to_bytes(self) -> tuple[bytes, bytes]:
-        """The two regressors as VW serialises them: score, turns to go."""
-        return _dump(self._score), _dump(self._turns)
+        """The two regressors as VW serialises them: advantages, turns to go."""
+        return _dump(self._advantage), _dump(self._turns)
 
     def predict(self, shared: str, actions: Sequence[str]) -> tuple[list[float], float]:
-        """Terminal scores in [-1, 1] (unclipped) of the action lines, in order, and the turns to go (>= 1)."""
-        scores = [_score_of_cost(cost) for cost in _costs(self._score, _crossed(shared), actions)]
-        (turns,) = _costs(self._turns, shared, [LEVEL_ACTION_LINE])
-        return scores, max(turns * self._turns_cap, 1.0)
+        """Advantages (score units; unclipped) of the action lines, in order, and the turns to go (>= 1)."""
+        advantages = [-cost for cost in _costs(self._advantage, _crossed(shared), actions)]
+        (turns,) = _costs(self._turns, shared, [_NOBODY])
+        return advantages, max(turns * self._turns_cap, 1.0)
 
-    def learn(
-        self, shared: str, actions: Sequence[str], chosen: int, *, score: float, turns_to_go: float
-    ) -> list[float]:
-        """One lesson: `actions[chosen]` led to `score` in [-1, 1] with `turns_to_go` >= 0; the costs predicted then."""
-        costs = _learn(self._score, _crossed(shared), actions, chosen, cost=_cost_of_score(score))
-        return costs + _learn(self._turns, shared, [LEVEL_ACTION_LINE], 0, cost=min(turns_to_go / self._turns_cap, 1.0))
+    def learn_advantage(self, shared: str, action: str, *, advantage: float, step: float) -> float:
+        """Moves what is predicted of an action line by `step`, in (0, 1), of the way to `advantage`; the result.
 
-    def learn_level(
-        self, shared: str, actions: Sequence[str], chosen: int, *, score: float, turns_to_go: float
-    ) -> list[float]:
-        """Moves what the context alone predicts so that `actions[chosen]` is predicted at the given values.
-
-        Used where only one candidate was ever tried: the advantages between candidates stay as they were.
+        Steps of 1 / (n + 1), 1 / (n + 2) ... keep the mean of all values, where a first guess counts for n of them.
+        VW steps by 2 * rate * importance * |x|^2, and reads the importance as one over the probability.
         """
-        (level, value), _ = self.predict(shared, [LEVEL_ACTION_LINE, actions[chosen]])
-        return self.learn(shared, [LEVEL_ACTION_LINE], 0, score=score - (value - level), turns_to_go=turns_to_go)
+        crossed = _crossed(shared)
+        probability = min(2.0 * _RATE * _squared_norm(crossed, action) / step, 1.0)
+        label = clip(min(max(advantage, -_LARGEST), _LARGEST))
+        return -_learn(self._advantage, crossed, action, cost=-label, probability=probability)
+
+    def learn_turns(self, shared: str, turns_to_go: float) -> float:
+        """One lesson: this context was `turns_to_go` >= 0 from the end; the cost predicted then."""
+        return _learn(self._turns, shared, _NOBODY, cost=min(turns_to_go / self._turns_cap, 1.0))
 
 
 def _costs(workspace: Workspace, shared: str, actions: Sequence[str]) -> list[float]:
@@ -206,16 +203,17 @@ def _costs(workspace: Workspace, shared: str, actions: Sequence[str]) -> list[fl
         _raw._finish_example_multi_ex(workspace, examples)  # an example that is not finished leaks 220 KiB
 
 
-def _learn(workspace: Workspace, shared: str, actions: Sequence[str], chosen: int, *, cost: float) -> list[float]:
-    """The costs predicted after the lesson, from the same examples: parsing is half of the work."""
-    lines = [shared, *actions]
-    lines[chosen + 1] = f"0:{cost:.9g}:1 {lines[chosen + 1]}"
-    examples = workspace._parse("\n".join(lines))
+def _learn(workspace: Workspace, shared: str, action: str, *, cost: float, probability: float = 1.0) -> float:
+    """The cost predicted after the lesson, from the same examples: parsing is half of the work.
+
+    No other candidate is listed: `mtr` would divide the importance by the usual number of them.
+    """
+    examples = workspace._parse(f"{shared}\n0:{cost:.9g}:{probability:.9g} {action}")
     try:
         _raw.learn_multi(workspace, examples)
         _raw.predict_multi(workspace, examples)
-        costs: list[float] = examples[0].get_action_scores()
-        return costs
+        (after,) = examples[0].get_action_scores()
+        return float(after)
     finally:
         _raw._finish_example_multi_ex(workspace, examples)
 

@@ -1,7 +1,8 @@
 """The choice, read from top to bottom: eligible -> decision point -> distribution -> sample -> propensity.
 
 Pure: the same turn, knowledge and settings give the same choice. Nothing after the sample may move a probability,
-so the propensity is read off the very distribution that was sampled. An error alone never opens a decision.
+so the propensity is read off the very distribution that was sampled. An error alone never opens a decision, and an
+episode that comes back to a phase comes back to the model that served it: a choice there is for the whole episode.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from sojourn_server.policy.registry import Model
 from sojourn_server.policy.turn import Offer, Turn
 
 T = TypeVar("T")
+_CERTAIN = frozenset({pb.REASON_HELD, pb.REASON_MUST_STAY, pb.REASON_RETURNED})
 
 
 class Choice(NamedTuple):
@@ -43,9 +45,9 @@ def decide(turn: Turn, knowledge: Knowledge, settings: ChoiceSettings) -> Choice
     """Chooses a model. Raises NoEligibleCandidate if every candidate is excluded."""
     excluded, over_budget = _admitted(turn)
     eligible = [i for i, why in enumerate(excluded) if not why]
-    reason = pb.REASON_BUDGET if over_budget else opening(turn, excluded, settings)
-    if reason in (pb.REASON_HELD, pb.REASON_MUST_STAY):
-        return hold(turn, reason)
+    reason = pb.REASON_BUDGET if over_budget else opening(turn, excluded)
+    if reason in _CERTAIN:
+        return _certain(turn, turn.phase_model if reason == pb.REASON_RETURNED else turn.incumbent, reason)
     offers = [turn.offers[i] for i in eligible]
     within, appraisals = _distribution(turn, offers, knowledge, settings)
     drawn = sample(within, turn.draw, turn.surviving)
@@ -146,39 +148,29 @@ def _admitted(turn: Turn) -> tuple[list[pb.Exclusion.ValueType], bool]:
     return excluded, True
 
 
-def opening(turn: Turn, excluded: Sequence[pb.Exclusion.ValueType], settings: ChoiceSettings) -> pb.Reason.ValueType:
-    """Why the policy may leave the incumbent at this turn, or why it may not (HELD, MUST_STAY)."""
+def opening(turn: Turn, excluded: Sequence[pb.Exclusion.ValueType]) -> pb.Reason.ValueType:
+    """Why the policy may choose at this turn, or what serves for sure: incumbent (HELD, MUST_STAY), RETURNED."""
     if turn.request.attempt > 0:
         return pb.REASON_NEW_ATTEMPT
     if not turn.incumbent:
         return pb.REASON_FIRST_TURN
-    if turn.incumbent not in [o.model.name for o, why in zip(turn.offers, excluded, strict=True) if not why]:
+    eligible = [o.model.name for o, why in zip(turn.offers, excluded, strict=True) if not why]
+    must_stay, changed = turn.request.constraints.HasField("must_stay_because"), turn.phase != turn.earlier_phase
+    if changed and turn.phase_model in eligible and not must_stay:
+        return pb.REASON_RETURNED
+    if turn.incumbent not in eligible:
         return pb.REASON_INCUMBENT_INELIGIBLE
-    if turn.request.constraints.HasField("must_stay_because"):
+    if must_stay:
         return pb.REASON_MUST_STAY
-    if turn.phase != turn.earlier_phase:
+    if changed:
         return pb.REASON_PHASE_CHANGED
-    if turn.incumbent_cache_expired:
-        return pb.REASON_CACHE_EXPIRED
-    if review_due(turn.sojourn_turns, turn.turns_since_decision, first=settings.first_review_turns):
-        return pb.REASON_REVIEW
-    return pb.REASON_HELD
+    return pb.REASON_CACHE_EXPIRED if turn.incumbent_cache_expired else pb.REASON_HELD
 
 
-def review_due(sojourn_turns: int, turns_since_decision: int, *, first: int) -> bool:
-    """True if the sojourn passed `first`, 2 x first, 4 x first ... turns since the newest decision."""
-    due = first
-    while due <= sojourn_turns:
-        if due > sojourn_turns - turns_since_decision:
-            return True
-        due *= 2
-    return False
-
-
-def hold(turn: Turn, reason: pb.Reason.ValueType) -> Choice:
-    """Stays with the incumbent for sure; lists it alone."""
-    offers = tuple(o for o in turn.offers if o.model.name == turn.incumbent)
-    return Choice(turn.incumbent, 1.0, reason, False, offers, [1.0], [None], [pb.EXCLUSION_UNSPECIFIED], UNIT)
+def _certain(turn: Turn, model: str, reason: pb.Reason.ValueType) -> Choice:
+    """Takes a model for sure; lists it alone."""
+    offers = tuple(o for o in turn.offers if o.model.name == model)
+    return Choice(model, 1.0, reason, False, offers, [1.0], [None], [pb.EXCLUSION_UNSPECIFIED], UNIT)
 
 
 def fall_back(turn: Turn, settings: ChoiceSettings, reason: pb.Reason.ValueType) -> Choice:

@@ -15,6 +15,7 @@ from sojourn_server.policy.distribution import UNIT, Interval
 from sojourn_server.policy.draws import Assignment
 
 _NOTHING: Mapping[str, Interval] = MappingProxyType({})
+_NO_MODELS: Mapping[str, str] = MappingProxyType({})
 _NO_WARMTH: Mapping[str, Warmth] = MappingProxyType({})
 _NO_FACTS: Mapping[int, types_pb2.TurnFacts] = MappingProxyType({})
 
@@ -27,20 +28,17 @@ class Warmth(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """How an episode stands before a turn: who serves, since which turn, in which phase (None = none yet), what is
-    warm."""
+    """How an episode stands before a turn: who serves, in which phase (None = none yet), what is warm."""
 
     incumbent: str = ""
-    sojourn_start: int = 0
     phase: str | None = None
     wanted_phase: str = ""
     wanted_phase_turns: int = 0
     warmth: Mapping[str, Warmth] = _NO_WARMTH
 
-    def served_by(self, model: str, turn_index: int, warmth: Warmth) -> Standing:
-        """The standing once a model served this turn and left this much in its cache."""
-        start = self.sojourn_start if model == self.incumbent else turn_index
-        return self._replace(incumbent=model, sojourn_start=start, warmth={**self.warmth, model: warmth})
+    def served_by(self, model: str, warmth: Warmth) -> Standing:
+        """The standing once a model served a turn and left this much in its cache."""
+        return self._replace(incumbent=model, warmth={**self.warmth, model: warmth})
 
 
 class Served(NamedTuple):
@@ -54,12 +52,17 @@ class Served(NamedTuple):
 
 
 class Episode(NamedTuple):
-    """State of one episode before its next turn; empty for one that was never seen."""
+    """State of one episode before its next turn; empty for one that was never seen.
+
+    `surviving` and `phase_models` are by phase: where its draw is known to lie, and which model a decision there chose
+    last (what served, if the caller says that another did).
+    """
 
     newest: Served | None = None
     now: Standing = Standing()
     before: Standing = Standing()
     surviving: Mapping[str, Interval] = _NOTHING
+    phase_models: Mapping[str, str] = _NO_MODELS
     facts: Mapping[int, types_pb2.TurnFacts] = _NO_FACTS
     error_count: int = 0
     tried: tuple[str, ...] = ()
@@ -87,17 +90,18 @@ def after_facts(
     """The episode once the facts of a turn are known; unchanged if that turn's facts are known already."""
     if turn_index < 0 or turn_index in episode.facts:
         return episode
-    newest, now, before = episode.newest, episode.now, episode.before
+    newest, now, before, phase_models = episode.newest, episode.now, episode.before, episode.phase_models
     if newest is not None and turn_index == newest.turn_index:
         # What served takes the place of what was chosen, whose cache stays as it was.
         warmth = Warmth(_warm_tokens(facts, newest.prompt_tokens, cacheable_share), newest.at_ms)
-        served = before.served_by(facts.served_model or newest.model, turn_index, warmth)
-        now = now._replace(incumbent=served.incumbent, sojourn_start=served.sojourn_start, warmth=served.warmth)
+        served = before.served_by(facts.served_model or newest.model, warmth)
+        now = now._replace(incumbent=served.incumbent, warmth=served.warmth)
+        phase_models = {p: served.incumbent if p == now.phase else model for p, model in phase_models.items()}
     elif newest is None or turn_index > newest.turn_index:
         model = facts.served_model or now.incumbent
         if model:
             warmth = Warmth(_warm_tokens(facts, newest.prompt_tokens if newest else 0.0, cacheable_share), at_ms)
-            now = now.served_by(model, turn_index, warmth)
+            now = now.served_by(model, warmth)
     elif turn_index == newest.turn_index - 1 and facts.served_model:
         before = before._replace(incumbent=facts.served_model)
     return episode._replace(
@@ -105,6 +109,7 @@ def after_facts(
         error_count=episode.error_count + (facts.error >= types_pb2.SEVERITY_LOW),
         now=now,
         before=before,
+        phase_models=phase_models,
     )
 
 
@@ -143,7 +148,6 @@ def after_decision(
         newest=Served(turn_index, request.attempt, model, prompt_tokens, at_ms),
         now=Standing(
             incumbent=model,
-            sojourn_start=before.sojourn_start if model == before.incumbent else turn_index,
             phase=phase,
             wanted_phase=wanted_phase(request.context, inputs.tool_type),
             wanted_phase_turns=inputs.phase_change_turns if phase == before.phase else 0,
@@ -151,6 +155,7 @@ def after_decision(
         ),
         before=before,
         surviving={**episode.surviving, phase: left},
+        phase_models={**episode.phase_models, phase: model} if answer.decision_point else episode.phase_models,
         facts=episode.facts,
         error_count=episode.error_count,
         tried=(*episode.tried, model) if same_turn else (model,),

@@ -6,20 +6,20 @@ configured share of the utility range, or the cost weight would silently change 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from sojourn.v1 import snapshot_pb2
 from sojourn_server.config import ChoiceSettings
 from sojourn_server.policy import money
-from sojourn_server.policy.bandit import USUAL, action_line, shared_line
+from sojourn_server.policy.bandit import action_line, shared_line
 from sojourn_server.policy.distribution import probability_matching, width
 from sojourn_server.policy.turn import Offer, Turn
 
-_NO_DECISIONS: Mapping[str, float] = {}
+_NO_EVIDENCE, _NO_VALUES = snapshot_pb2.Evidence(), snapshot_pb2.RunningMean()  # read only
 _USUAL_TURNS = 10.0
-_IMAGINED_EPISODES, _IMAGINED_EPISODES_OF_A_TYPE = 5.0, 10.0
-_UNKNOWN_TURNS = 200.0
+_UNKNOWN_SCORE = 0.5
+_IMAGINED_EPISODES = 3.0
 
 
 class Knowledge(Protocol):
@@ -34,7 +34,7 @@ class Knowledge(Protocol):
         """Counts beside the regressions; read only."""
 
     def predict(self, shared: str, actions: Sequence[str]) -> tuple[list[float], float]:
-        """Terminal score of each action line, `USUAL` being the usual one, and the turns to go."""
+        """Advantage of each action line over what is usual, in score units, and the turns to go."""
 
 
 class Appraisal(NamedTuple):
@@ -59,14 +59,15 @@ def lines(turn: Turn, offers: Sequence[Offer], statistics: snapshot_pb2.Statisti
         prompt_tokens=turn.prompt_tokens,
         cost_weight=turn.cost_weight,
     )
-    evidence = statistics.evidence_by_phase.get(turn.phase)
-    if evidence is None:
-        return shared, [action_line(offer.model, offer.features) for offer in offers]
-    rates, usual = evidence.error_rate_by_model, statistics.error_rate.mean
+    rates, usual = _evidence(statistics, turn.phase).error_rate_by_model, statistics.error_rate.mean
     excesses = [error_excess(rates.get(offer.model.name), usual) for offer in offers]
     return shared, [
         action_line(offer.model, offer.features, excess) for offer, excess in zip(offers, excesses, strict=True)
     ]
+
+
+def _evidence(statistics: snapshot_pb2.Statistics, phase: str) -> snapshot_pb2.Evidence:
+    return statistics.evidence_by_phase.get(phase, _NO_EVIDENCE)
 
 
 def error_excess(known: snapshot_pb2.RunningMean | None, usual: float) -> float:
@@ -79,25 +80,29 @@ def error_excess(known: snapshot_pb2.RunningMean | None, usual: float) -> float:
 
 def expected(turn: Turn, offers: Sequence[Offer], knowledge: Knowledge) -> tuple[list[float], float]:
     """The terminal score that each offer is expected to lead to, and the turns to go."""
-    statistics = knowledge.statistics
-    scores, turns_to_go = knowledge.predict(*lines(turn, offers, statistics))
-    above = usual_score(statistics, turn.request.context.task_type) - USUAL
-    return [score + above for score in scores], turns_to_go
+    statistics, phase = knowledge.statistics, turn.phase
+    advantages, turns_to_go = knowledge.predict(*lines(turn, offers, statistics))
+    usual = usual_score(statistics, turn.request.context.task_type) + usual_credit(statistics, phase)
+    level = usual - _evidence(statistics, phase).advantage.mean
+    return [level + advantage for advantage in advantages], turns_to_go
 
 
 def usual_score(statistics: snapshot_pb2.Statistics, task_type: str) -> float:
-    """What episodes of a task type come to: their mean, shrunk to that of all, and that to `USUAL`.
+    """How episodes of a task type usually end: their mean score, shrunk to that of all."""
+    level = statistics.score.mean if statistics.score.count else _UNKNOWN_SCORE
+    return _shrunk(statistics.score_by_task_type.get(task_type, _NO_VALUES), level)
 
-    A baseline takes what no choice can change out of the lessons, first of all how hard a task is (Williams 1992).
+
+def usual_credit(statistics: snapshot_pb2.Statistics, phase: str) -> float:
+    """What decisions in a phase are usually credited with above their task type's usual score.
+
+    Some phases are reached by episodes that go well, some by those that do not.
     """
-    level = _shrunk(statistics.score, USUAL, _IMAGINED_EPISODES)
-    known = statistics.score_by_task_type.get(task_type)
-    return level if known is None else _shrunk(known, level, _IMAGINED_EPISODES_OF_A_TYPE)
+    return _shrunk(_evidence(statistics, phase).credit, 0.0)
 
 
-def _shrunk(known: snapshot_pb2.RunningMean, usual: float, imagined: float) -> float:
-    """A mean together with so many imagined values at the usual."""
-    return (known.count * known.mean + imagined * usual) / (known.count + imagined)
+def _shrunk(known: snapshot_pb2.RunningMean, usual: float) -> float:
+    return (known.count * known.mean + _IMAGINED_EPISODES * usual) / (known.count + _IMAGINED_EPISODES)
 
 
 def appraise(turn: Turn, offers: Sequence[Offer], knowledge: Knowledge, settings: ChoiceSettings) -> list[Appraisal]:
@@ -107,7 +112,7 @@ def appraise(turn: Turn, offers: Sequence[Offer], knowledge: Knowledge, settings
     horizon = money.Horizon(
         prompt,
         prompt_growth_tokens(statistics, settings),
-        expected_turns_of_phase(statistics, turn.phase, turns_to_go, settings),
+        expected_phase_turns(statistics, turn.phase, settings),
         settings.cacheable_share,
     )
     rates = _rates(turn, offers, statistics, settings)
@@ -135,11 +140,10 @@ def distribution(
     settings: ChoiceSettings,
 ) -> list[float]:
     """Probability matching over the appraised utilities; a belief narrows as (phase, candidate) gathers evidence."""
-    evidence = statistics.evidence_by_phase.get(turn.phase)
-    decisions = evidence.decisions_by_model if evidence is not None else _NO_DECISIONS
+    known = _evidence(statistics, turn.phase).evidence_by_model
     prior_width, prior_evidence = settings.prior_width * settings.utility_range, settings.prior_evidence
     widths = [
-        width(decisions.get(offer.model.name, 0.0), prior_width=prior_width, prior_evidence=prior_evidence)
+        width(known.get(offer.model.name, 0.0), prior_width=prior_width, prior_evidence=prior_evidence)
         for offer in offers
     ]
     return probability_matching([a.utility for a in appraisals], widths, floor=settings.floor)
@@ -160,23 +164,9 @@ def _rates(
     ]
 
 
-def expected_sojourn_turns(statistics: snapshot_pb2.Statistics, phase: str, settings: ChoiceSettings) -> float:
-    """Expected length of a sojourn that begins in a phase, in turns."""
-    mean = statistics.sojourn_turns_by_phase.get(phase)
-    return mean.mean if mean is not None else settings.default_sojourn_turns
-
-
-def expected_turns_of_phase(
-    statistics: snapshot_pb2.Statistics, phase: str, turns_to_go: float, settings: ChoiceSettings
-) -> float:
-    """Turns that a choice pays for: those of its phase to the end, since it is made for the whole episode.
-
-    At least the sojourn that begins; the phase's share of all turns counts as known after a few hundred of them.
-    """
-    evidence = statistics.evidence_by_phase.get(phase)
-    of_phase = evidence.turns if evidence is not None else 0.0
-    share = of_phase / (sum(statistics.turns_by_model.values()) + _UNKNOWN_TURNS)
-    return max(expected_sojourn_turns(statistics, phase, settings), share * turns_to_go)
+def expected_phase_turns(statistics: snapshot_pb2.Statistics, phase: str, settings: ChoiceSettings) -> float:
+    """Turns that an episode spends in a phase, all its stretches together: what a choice there pays for."""
+    return _shrunk(_evidence(statistics, phase).turns, settings.default_sojourn_turns)
 
 
 def prompt_growth_tokens(statistics: snapshot_pb2.Statistics, settings: ChoiceSettings) -> float:

@@ -34,10 +34,9 @@ class Turn(NamedTuple):
     tool_type: str
     tabled: bool
     incumbent: str
-    sojourn_turns: int
-    turns_since_decision: int
     earlier_phase: str
     phase: str
+    phase_model: str
     phase_change_turns: int
     incumbent_cache_expired: bool
     failed_models: tuple[str, ...]
@@ -97,10 +96,9 @@ def see(
         tool_type=tool_type,
         tabled=tool_type in settings.heuristic.table,
         incumbent=standing.incumbent,
-        sojourn_turns=request.turn_index - standing.sojourn_start,
-        turns_since_decision=request.turn_index - newest.turn_index if newest else 0,
         earlier_phase=standing.phase or "",
         phase=phase.phase,
+        phase_model=episode.phase_models.get(phase.phase, ""),
         phase_change_turns=phase.change_turns,
         incumbent_cache_expired=_cache_expired(standing, offers, now_ms),
         failed_models=episode.tried if same_turn else (),
@@ -172,10 +170,9 @@ def from_record(record: journal_pb2.DecisionRecord, registry: Registry) -> Turn:
         tool_type=inputs.tool_type,
         tabled=inputs.tabled,
         incumbent=inputs.incumbent,
-        sojourn_turns=inputs.sojourn_turns,
-        turns_since_decision=inputs.turns_since_decision,
         earlier_phase=inputs.earlier_phase,
         phase=record.answer.phase,
+        phase_model=inputs.phase_model,
         phase_change_turns=inputs.phase_change_turns,
         incumbent_cache_expired=inputs.incumbent_cache_expired,
         failed_models=tuple(inputs.failed_models),

@@ -112,8 +112,8 @@ def _occasion(decision: journal_pb2.DecisionRecord) -> str:
         case types_pb2.REASON_PHASE_CHANGED:
             earlier = f"from {inputs.earlier_phase} " if inputs.earlier_phase else ""
             return f"the work changed {earlier}to {decision.answer.phase or 'work without a name'}"
-        case types_pb2.REASON_REVIEW:
-            return f"review after {inputs.sojourn_turns or 'many'} turns"
+        case types_pb2.REASON_RETURNED:
+            return f"back to {decision.answer.phase or 'work without a name'}, and to the model that served it"
         case types_pb2.REASON_MUST_STAY:
             return f"the caller asked to stay: {decision.request.constraints.must_stay_because}"
         case types_pb2.REASON_NEW_ATTEMPT:

@@ -27,43 +27,43 @@ from sojourn.v1 import snapshot_pb2 as sojourn_dot_v1_dot_snapshot__pb2
 from sojourn.v1 import types_pb2 as sojourn_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18sojourn/v1/journal.proto\x12\nsojourn.v1\x1a\x17sojourn/v1/router.proto\x1a\x19sojourn/v1/snapshot.proto\x1a\x16sojourn/v1/types.proto\"\xdd\x05\n\rJournalRecord\x12\x10\n\x08position\x18\x01 \x01(\x03\x12\x16\n\x0ereceived_at_ms\x18\x02 \x01(\x03\x12\x10\n\x08reporter\x18\x03 \x01(\t\x12\x0e\n\x06policy\x18\x04 \x01(\t\x12\x12\n\nepisode_id\x18\x05 \x01(\t\x12.\n\x08\x64\x65\x63ision\x18\x06 \x01(\x0b\x32\x1a.sojourn.v1.DecisionRecordH\x00\x12&\n\x04turn\x18\x07 \x01(\x0b\x32\x16.sojourn.v1.TurnRecordH\x00\x12,\n\x07outcome\x18\x08 \x01(\x0b\x32\x19.sojourn.v1.OutcomeRecordH\x00\x12;\n\x0f\x65pisode_expired\x18\t \x01(\x0b\x32 .sojourn.v1.EpisodeExpiredRecordH\x00\x12.\n\x08settings\x18\n \x01(\x0b\x32\x1a.sojourn.v1.SettingsRecordH\x00\x12&\n\x04mode\x18\x0b \x01(\x0b\x32\x16.sojourn.v1.ModeRecordH\x00\x12/\n\tmodel_put\x18\x0c \x01(\x0b\x32\x1a.sojourn.v1.ModelPutRecordH\x00\x12\x37\n\rmodel_removed\x18\r \x01(\x0b\x32\x1e.sojourn.v1.ModelRemovedRecordH\x00\x12\x30\n\texclusion\x18\x0e \x01(\x0b\x32\x1b.sojourn.v1.ExclusionRecordH\x00\x12\x31\n\nadmin_call\x18\x0f \x01(\x0b\x32\x1b.sojourn.v1.AdminCallRecordH\x00\x12&\n\x04\x62\x61se\x18\x10 \x01(\x0b\x32\x16.sojourn.v1.BaseRecordH\x00\x12\x39\n\x0e\x65pisode_erased\x18\x11 \x01(\x0b\x32\x1f.sojourn.v1.EpisodeErasedRecordH\x00\x12\x17\n\x0f\x66\x65\x61tures_erased\x18\x12 \x01(\x08\x42\x06\n\x04\x62ody\"%\n\x08Interval\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\"\xa7\x05\n\x0e\x44\x65\x63isionInputs\x12\x12\n\ncandidates\x18\x01 \x03(\t\x12\x11\n\tincumbent\x18\x02 \x01(\t\x12\x15\n\rsojourn_turns\x18\x03 \x01(\x05\x12\x15\n\rearlier_phase\x18\x04 \x01(\t\x12\x1a\n\x12phase_change_turns\x18\x05 \x01(\x05\x12\x1f\n\x17incumbent_cache_expired\x18\x06 \x01(\x08\x12\x15\n\rfailed_models\x18\x07 \x03(\t\x12\x13\n\x0b\x65rror_count\x18\x08 \x01(\x05\x12(\n\nlast_error\x18\t \x01(\x0e\x32\x14.sojourn.v1.Severity\x12\x15\n\rprompt_tokens\x18\n \x01(\x01\x12\x0c\n\x04\x64raw\x18\x0b \x01(\x01\x12\'\n\tsurviving\x18\x0c \x01(\x0b\x32\x14.sojourn.v1.Interval\x12\"\n\x04\x63\x65ll\x18\r \x01(\x0b\x32\x14.sojourn.v1.Interval\x12\"\n\x06\x63ohort\x18\x0e \x01(\x0e\x32\x12.sojourn.v1.Cohort\x12\x1a\n\x12\x63ohort_probability\x18\x0f \x01(\x01\x12\x1e\n\x04mode\x18\x10 \x01(\x0e\x32\x10.sojourn.v1.Mode\x12\x13\n\x0b\x63ost_weight\x18\x11 \x01(\x01\x12\x18\n\x10settings_version\x18\x12 \x01(\x03\x12\x18\n\x10registry_version\x18\x15 \x01(\x03\x12\x13\n\x0bwarm_tokens\x18\x16 \x03(\x01\x12\"\n\x15predicted_turns_to_go\x18\x17 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\ttool_type\x18\x13 \x01(\t\x12\x0e\n\x06tabled\x18\x18 \x01(\x08\x12\x1c\n\x14turns_since_decision\x18\x14 \x01(\x05\x42\x18\n\x16_predicted_turns_to_go\"\xca\x01\n\x0e\x44\x65\x63isionRecord\x12*\n\x07request\x18\x01 \x01(\x0b\x32\x19.sojourn.v1.DecideRequest\x12*\n\x06inputs\x18\x02 \x01(\x0b\x32\x1a.sojourn.v1.DecisionInputs\x12*\n\x06\x61nswer\x18\x03 \x01(\x0b\x32\x1a.sojourn.v1.DecideResponse\x12\x10\n\x08trace_id\x18\x04 \x01(\x0c\x12\x0f\n\x07span_id\x18\x05 \x01(\x0c\x12\x11\n\tlearnable\x18\x06 \x01(\x08\"J\n\nTurnRecord\x12.\n\x07request\x18\x01 \x01(\x0b\x32\x1d.sojourn.v1.ReportTurnRequest\x12\x0c\n\x04late\x18\x02 \x01(\x08\"\x7f\n\rOutcomeRecord\x12\x31\n\x07request\x18\x01 \x01(\x0b\x32 .sojourn.v1.ReportOutcomeRequest\x12\x0c\n\x04late\x18\x02 \x01(\x08\x12\x18\n\x10joined_decisions\x18\x03 \x01(\x05\x12\x13\n\x0bquarantined\x18\x04 \x01(\x08\"D\n\x14\x45pisodeExpiredRecord\x12\x1a\n\rdefault_score\x18\x01 \x01(\x01H\x00\x88\x01\x01\x42\x10\n\x0e_default_score\"\'\n\x0eSettingsRecord\x12\x15\n\rsettings_json\x18\x01 \x01(\t\"@\n\nModeRecord\x12\x1e\n\x04mode\x18\x01 \x01(\x0e\x32\x10.sojourn.v1.Mode\x12\x12\n\nlive_share\x18\x02 \x01(\x01\"2\n\x0eModelPutRecord\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.sojourn.v1.Model\"\"\n\x12ModelRemovedRecord\x12\x0c\n\x04name\x18\x01 \x01(\t\"f\n\x0f\x45xclusionRecord\x12\x16\n\x0e\x61\x66ter_position\x18\x01 \x01(\x03\x12\x18\n\x10through_position\x18\x02 \x01(\x03\x12\x0f\n\x07\x62\x65\x63\x61use\x18\x03 \x01(\t\x12\x10\n\x08reporter\x18\x04 \x01(\t\"!\n\x0f\x41\x64minCallRecord\x12\x0e\n\x06method\x18\x01 \x01(\t\"t\n\nBaseRecord\x12&\n\x06origin\x18\x01 \x01(\x0e\x32\x16.sojourn.v1.BaseOrigin\x12&\n\x08snapshot\x18\x02 \x01(\x0b\x32\x14.sojourn.v1.Snapshot\x12\x16\n\x0eworld_position\x18\x03 \x01(\x03\"\x15\n\x13\x45pisodeErasedRecord*u\n\nBaseOrigin\x12\x1b\n\x17\x42\x41SE_ORIGIN_UNSPECIFIED\x10\x00\x12\x19\n\x15\x42\x41SE_ORIGIN_RETENTION\x10\x01\x12\x17\n\x13\x42\x41SE_ORIGIN_ERASURE\x10\x02\x12\x16\n\x12\x42\x41SE_ORIGIN_IMPORT\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18sojourn/v1/journal.proto\x12\nsojourn.v1\x1a\x17sojourn/v1/router.proto\x1a\x19sojourn/v1/snapshot.proto\x1a\x16sojourn/v1/types.proto\"\xdd\x05\n\rJournalRecord\x12\x10\n\x08position\x18\x01 \x01(\x03\x12\x16\n\x0ereceived_at_ms\x18\x02 \x01(\x03\x12\x10\n\x08reporter\x18\x03 \x01(\t\x12\x0e\n\x06policy\x18\x04 \x01(\t\x12\x12\n\nepisode_id\x18\x05 \x01(\t\x12.\n\x08\x64\x65\x63ision\x18\x06 \x01(\x0b\x32\x1a.sojourn.v1.DecisionRecordH\x00\x12&\n\x04turn\x18\x07 \x01(\x0b\x32\x16.sojourn.v1.TurnRecordH\x00\x12,\n\x07outcome\x18\x08 \x01(\x0b\x32\x19.sojourn.v1.OutcomeRecordH\x00\x12;\n\x0f\x65pisode_expired\x18\t \x01(\x0b\x32 .sojourn.v1.EpisodeExpiredRecordH\x00\x12.\n\x08settings\x18\n \x01(\x0b\x32\x1a.sojourn.v1.SettingsRecordH\x00\x12&\n\x04mode\x18\x0b \x01(\x0b\x32\x16.sojourn.v1.ModeRecordH\x00\x12/\n\tmodel_put\x18\x0c \x01(\x0b\x32\x1a.sojourn.v1.ModelPutRecordH\x00\x12\x37\n\rmodel_removed\x18\r \x01(\x0b\x32\x1e.sojourn.v1.ModelRemovedRecordH\x00\x12\x30\n\texclusion\x18\x0e \x01(\x0b\x32\x1b.sojourn.v1.ExclusionRecordH\x00\x12\x31\n\nadmin_call\x18\x0f \x01(\x0b\x32\x1b.sojourn.v1.AdminCallRecordH\x00\x12&\n\x04\x62\x61se\x18\x10 \x01(\x0b\x32\x16.sojourn.v1.BaseRecordH\x00\x12\x39\n\x0e\x65pisode_erased\x18\x11 \x01(\x0b\x32\x1f.sojourn.v1.EpisodeErasedRecordH\x00\x12\x17\n\x0f\x66\x65\x61tures_erased\x18\x12 \x01(\x08\x42\x06\n\x04\x62ody\"%\n\x08Interval\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\"\xb8\x05\n\x0e\x44\x65\x63isionInputs\x12\x12\n\ncandidates\x18\x01 \x03(\t\x12\x11\n\tincumbent\x18\x02 \x01(\t\x12\x15\n\rearlier_phase\x18\x04 \x01(\t\x12\x1a\n\x12phase_change_turns\x18\x05 \x01(\x05\x12\x1f\n\x17incumbent_cache_expired\x18\x06 \x01(\x08\x12\x15\n\rfailed_models\x18\x07 \x03(\t\x12\x13\n\x0b\x65rror_count\x18\x08 \x01(\x05\x12(\n\nlast_error\x18\t \x01(\x0e\x32\x14.sojourn.v1.Severity\x12\x15\n\rprompt_tokens\x18\n \x01(\x01\x12\x0c\n\x04\x64raw\x18\x0b \x01(\x01\x12\'\n\tsurviving\x18\x0c \x01(\x0b\x32\x14.sojourn.v1.Interval\x12\"\n\x04\x63\x65ll\x18\r \x01(\x0b\x32\x14.sojourn.v1.Interval\x12\"\n\x06\x63ohort\x18\x0e \x01(\x0e\x32\x12.sojourn.v1.Cohort\x12\x1a\n\x12\x63ohort_probability\x18\x0f \x01(\x01\x12\x1e\n\x04mode\x18\x10 \x01(\x0e\x32\x10.sojourn.v1.Mode\x12\x13\n\x0b\x63ost_weight\x18\x11 \x01(\x01\x12\x18\n\x10settings_version\x18\x12 \x01(\x03\x12\x18\n\x10registry_version\x18\x15 \x01(\x03\x12\x13\n\x0bwarm_tokens\x18\x16 \x03(\x01\x12\"\n\x15predicted_turns_to_go\x18\x17 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\ttool_type\x18\x13 \x01(\t\x12\x0e\n\x06tabled\x18\x18 \x01(\x08\x12\x13\n\x0bphase_model\x18\x19 \x01(\tB\x18\n\x16_predicted_turns_to_goJ\x04\x08\x03\x10\x04J\x04\x08\x14\x10\x15R\rsojourn_turnsR\x14turns_since_decision\"\xca\x01\n\x0e\x44\x65\x63isionRecord\x12*\n\x07request\x18\x01 \x01(\x0b\x32\x19.sojourn.v1.DecideRequest\x12*\n\x06inputs\x18\x02 \x01(\x0b\x32\x1a.sojourn.v1.DecisionInputs\x12*\n\x06\x61nswer\x18\x03 \x01(\x0b\x32\x1a.sojourn.v1.DecideResponse\x12\x10\n\x08trace_id\x18\x04 \x01(\x0c\x12\x0f\n\x07span_id\x18\x05 \x01(\x0c\x12\x11\n\tlearnable\x18\x06 \x01(\x08\"J\n\nTurnRecord\x12.\n\x07request\x18\x01 \x01(\x0b\x32\x1d.sojourn.v1.ReportTurnRequest\x12\x0c\n\x04late\x18\x02 \x01(\x08\"\x7f\n\rOutcomeRecord\x12\x31\n\x07request\x18\x01 \x01(\x0b\x32 .sojourn.v1.ReportOutcomeRequest\x12\x0c\n\x04late\x18\x02 \x01(\x08\x12\x18\n\x10joined_decisions\x18\x03 \x01(\x05\x12\x13\n\x0bquarantined\x18\x04 \x01(\x08\"D\n\x14\x45pisodeExpiredRecord\x12\x1a\n\rdefault_score\x18\x01 \x01(\x01H\x00\x88\x01\x01\x42\x10\n\x0e_default_score\"\'\n\x0eSettingsRecord\x12\x15\n\rsettings_json\x18\x01 \x01(\t\"@\n\nModeRecord\x12\x1e\n\x04mode\x18\x01 \x01(\x0e\x32\x10.sojourn.v1.Mode\x12\x12\n\nlive_share\x18\x02 \x01(\x01\"2\n\x0eModelPutRecord\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.sojourn.v1.Model\"\"\n\x12ModelRemovedRecord\x12\x0c\n\x04name\x18\x01 \x01(\t\"f\n\x0f\x45xclusionRecord\x12\x16\n\x0e\x61\x66ter_position\x18\x01 \x01(\x03\x12\x18\n\x10through_position\x18\x02 \x01(\x03\x12\x0f\n\x07\x62\x65\x63\x61use\x18\x03 \x01(\t\x12\x10\n\x08reporter\x18\x04 \x01(\t\"!\n\x0f\x41\x64minCallRecord\x12\x0e\n\x06method\x18\x01 \x01(\t\"t\n\nBaseRecord\x12&\n\x06origin\x18\x01 \x01(\x0e\x32\x16.sojourn.v1.BaseOrigin\x12&\n\x08snapshot\x18\x02 \x01(\x0b\x32\x14.sojourn.v1.Snapshot\x12\x16\n\x0eworld_position\x18\x03 \x01(\x03\"\x15\n\x13\x45pisodeErasedRecord*u\n\nBaseOrigin\x12\x1b\n\x17\x42\x41SE_ORIGIN_UNSPECIFIED\x10\x00\x12\x19\n\x15\x42\x41SE_ORIGIN_RETENTION\x10\x01\x12\x17\n\x13\x42\x41SE_ORIGIN_ERASURE\x10\x02\x12\x16\n\x12\x42\x41SE_ORIGIN_IMPORT\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sojourn.v1.journal_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BASEORIGIN']._serialized_start=2528
-  _globals['_BASEORIGIN']._serialized_end=2645
+  _globals['_BASEORIGIN']._serialized_start=2545
+  _globals['_BASEORIGIN']._serialized_end=2662
   _globals['_JOURNALRECORD']._serialized_start=117
   _globals['_JOURNALRECORD']._serialized_end=850
   _globals['_INTERVAL']._serialized_start=852
   _globals['_INTERVAL']._serialized_end=889
   _globals['_DECISIONINPUTS']._serialized_start=892
-  _globals['_DECISIONINPUTS']._serialized_end=1571
-  _globals['_DECISIONRECORD']._serialized_start=1574
-  _globals['_DECISIONRECORD']._serialized_end=1776
-  _globals['_TURNRECORD']._serialized_start=1778
-  _globals['_TURNRECORD']._serialized_end=1852
-  _globals['_OUTCOMERECORD']._serialized_start=1854
-  _globals['_OUTCOMERECORD']._serialized_end=1981
-  _globals['_EPISODEEXPIREDRECORD']._serialized_start=1983
-  _globals['_EPISODEEXPIREDRECORD']._serialized_end=2051
-  _globals['_SETTINGSRECORD']._serialized_start=2053
-  _globals['_SETTINGSRECORD']._serialized_end=2092
-  _globals['_MODERECORD']._serialized_start=2094
-  _globals['_MODERECORD']._serialized_end=2158
-  _globals['_MODELPUTRECORD']._serialized_start=2160
-  _globals['_MODELPUTRECORD']._serialized_end=2210
-  _globals['_MODELREMOVEDRECORD']._serialized_start=2212
-  _globals['_MODELREMOVEDRECORD']._serialized_end=2246
-  _globals['_EXCLUSIONRECORD']._serialized_start=2248
-  _globals['_EXCLUSIONRECORD']._serialized_end=2350
-  _globals['_ADMINCALLRECORD']._serialized_start=2352
-  _globals['_ADMINCALLRECORD']._serialized_end=2385
-  _globals['_BASERECORD']._serialized_start=2387
-  _globals['_BASERECORD']._serialized_end=2503
-  _globals['_EPISODEERASEDRECORD']._serialized_start=2505
-  _globals['_EPISODEERASEDRECORD']._serialized_end=2526
+  _globals['_DECISIONINPUTS']._serialized_end=1588
+  _globals['_DECISIONRECORD']._serialized_start=1591
+  _globals['_DECISIONRECORD']._serialized_end=1793
+  _globals['_TURNRECORD']._serialized_start=1795
+  _globals['_TURNRECORD']._serialized_end=1869
+  _globals['_OUTCOMERECORD']._serialized_start=1871
+  _globals['_OUTCOMERECORD']._serialized_end=1998
+  _globals['_EPISODEEXPIREDRECORD']._serialized_start=2000
+  _globals['_EPISODEEXPIREDRECORD']._serialized_end=2068
+  _globals['_SETTINGSRECORD']._serialized_start=2070
+  _globals['_SETTINGSRECORD']._serialized_end=2109
+  _globals['_MODERECORD']._serialized_start=2111
+  _globals['_MODERECORD']._serialized_end=2175
+  _globals['_MODELPUTRECORD']._serialized_start=2177
+  _globals['_MODELPUTRECORD']._serialized_end=2227
+  _globals['_MODELREMOVEDRECORD']._serialized_start=2229
+  _globals['_MODELREMOVEDRECORD']._serialized_end=2263
+  _globals['_EXCLUSIONRECORD']._serialized_start=2265
+  _globals['_EXCLUSIONRECORD']._serialized_end=2367
+  _globals['_ADMINCALLRECORD']._serialized_start=2369
+  _globals['_ADMINCALLRECORD']._serialized_end=2402
+  _globals['_BASERECORD']._serialized_start=2404
+  _globals['_BASERECORD']._serialized_end=2520
+  _globals['_EPISODEERASEDRECORD']._serialized_start=2522
+  _globals['_EPISODEERASEDRECORD']._serialized_end=2543
 # @@protoc_insertion_point(module_scope)

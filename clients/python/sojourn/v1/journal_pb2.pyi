@@ -197,7 +197,6 @@ class DecisionInputs(google.protobuf.message.Message):
 
     CANDIDATES_FIELD_NUMBER: builtins.int
     INCUMBENT_FIELD_NUMBER: builtins.int
-    SOJOURN_TURNS_FIELD_NUMBER: builtins.int
     EARLIER_PHASE_FIELD_NUMBER: builtins.int
     PHASE_CHANGE_TURNS_FIELD_NUMBER: builtins.int
     INCUMBENT_CACHE_EXPIRED_FIELD_NUMBER: builtins.int
@@ -218,11 +217,9 @@ class DecisionInputs(google.protobuf.message.Message):
     PREDICTED_TURNS_TO_GO_FIELD_NUMBER: builtins.int
     TOOL_TYPE_FIELD_NUMBER: builtins.int
     TABLED_FIELD_NUMBER: builtins.int
-    TURNS_SINCE_DECISION_FIELD_NUMBER: builtins.int
+    PHASE_MODEL_FIELD_NUMBER: builtins.int
     incumbent: builtins.str
     """Model that served the newest earlier turn. Empty = none."""
-    sojourn_turns: builtins.int
-    """Turns that the incumbent's sojourn has lasted."""
     earlier_phase: builtins.str
     """Phase of the newest earlier turn. Empty = none."""
     phase_change_turns: builtins.int
@@ -257,8 +254,8 @@ class DecisionInputs(google.protobuf.message.Message):
     """Tool type as used, after the heuristic's patterns."""
     tabled: builtins.bool
     """True if the heuristic's table names the tool type."""
-    turns_since_decision: builtins.int
-    """Turns since the newest decision of the episode; 0 at the first."""
+    phase_model: builtins.str
+    """Model that an earlier decision of the episode chose in this phase. Empty = none."""
     @property
     def candidates(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Names of the candidates, sorted; a held turn lists the incumbent alone. Their terms, prices and cache included, are
@@ -286,7 +283,6 @@ class DecisionInputs(google.protobuf.message.Message):
         *,
         candidates: collections.abc.Iterable[builtins.str] | None = ...,
         incumbent: builtins.str = ...,
-        sojourn_turns: builtins.int = ...,
         earlier_phase: builtins.str = ...,
         phase_change_turns: builtins.int = ...,
         incumbent_cache_expired: builtins.bool = ...,
@@ -307,10 +303,10 @@ class DecisionInputs(google.protobuf.message.Message):
         predicted_turns_to_go: builtins.float | None = ...,
         tool_type: builtins.str = ...,
         tabled: builtins.bool = ...,
-        turns_since_decision: builtins.int = ...,
+        phase_model: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_predicted_turns_to_go", b"_predicted_turns_to_go", "cell", b"cell", "predicted_turns_to_go", b"predicted_turns_to_go", "surviving", b"surviving"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_predicted_turns_to_go", b"_predicted_turns_to_go", "candidates", b"candidates", "cell", b"cell", "cohort", b"cohort", "cohort_probability", b"cohort_probability", "cost_weight", b"cost_weight", "draw", b"draw", "earlier_phase", b"earlier_phase", "error_count", b"error_count", "failed_models", b"failed_models", "incumbent", b"incumbent", "incumbent_cache_expired", b"incumbent_cache_expired", "last_error", b"last_error", "mode", b"mode", "phase_change_turns", b"phase_change_turns", "predicted_turns_to_go", b"predicted_turns_to_go", "prompt_tokens", b"prompt_tokens", "registry_version", b"registry_version", "settings_version", b"settings_version", "sojourn_turns", b"sojourn_turns", "surviving", b"surviving", "tabled", b"tabled", "tool_type", b"tool_type", "turns_since_decision", b"turns_since_decision", "warm_tokens", b"warm_tokens"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_predicted_turns_to_go", b"_predicted_turns_to_go", "candidates", b"candidates", "cell", b"cell", "cohort", b"cohort", "cohort_probability", b"cohort_probability", "cost_weight", b"cost_weight", "draw", b"draw", "earlier_phase", b"earlier_phase", "error_count", b"error_count", "failed_models", b"failed_models", "incumbent", b"incumbent", "incumbent_cache_expired", b"incumbent_cache_expired", "last_error", b"last_error", "mode", b"mode", "phase_change_turns", b"phase_change_turns", "phase_model", b"phase_model", "predicted_turns_to_go", b"predicted_turns_to_go", "prompt_tokens", b"prompt_tokens", "registry_version", b"registry_version", "settings_version", b"settings_version", "surviving", b"surviving", "tabled", b"tabled", "tool_type", b"tool_type", "warm_tokens", b"warm_tokens"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_predicted_turns_to_go", b"_predicted_turns_to_go"]) -> typing.Literal["predicted_turns_to_go"] | None: ...
 
 global___DecisionInputs = DecisionInputs

@@ -24,21 +24,19 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19sojourn/v1/snapshot.proto\x12\nsojourn.v1\"*\n\x0bRunningMean\x12\r\n\x05\x63ount\x18\x01 \x01(\x01\x12\x0c\n\x04mean\x18\x02 \x01(\x01\"\x1c\n\x0bTurnsSample\x12\r\n\x05turns\x18\x01 \x03(\x05\"\xc8\x02\n\x08\x45vidence\x12\x11\n\tdecisions\x18\x01 \x01(\x01\x12\x46\n\x12\x64\x65\x63isions_by_model\x18\x02 \x03(\x0b\x32*.sojourn.v1.Evidence.DecisionsByModelEntry\x12G\n\x13\x65rror_rate_by_model\x18\x03 \x03(\x0b\x32*.sojourn.v1.Evidence.ErrorRateByModelEntry\x12\r\n\x05turns\x18\x04 \x01(\x01\x1a\x37\n\x15\x44\x65\x63isionsByModelEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1aP\n\x15\x45rrorRateByModelEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.sojourn.v1.RunningMean:\x02\x38\x01\"\xfc\t\n\nStatistics\x12\x46\n\x11\x65vidence_by_phase\x18\x01 \x03(\x0b\x32+.sojourn.v1.Statistics.EvidenceByPhaseEntry\x12\x10\n\x08\x65pisodes\x18\x02 \x01(\x03\x12\x11\n\tdecisions\x18\x03 \x01(\x03\x12O\n\x16sojourn_turns_by_phase\x18\x04 \x03(\x0b\x32/.sojourn.v1.Statistics.SojournTurnsByPhaseEntry\x12@\n\x0eturns_by_model\x18\x05 \x03(\x0b\x32(.sojourn.v1.Statistics.TurnsByModelEntry\x12O\n\x16output_tokens_by_model\x18\x06 \x03(\x0b\x32/.sojourn.v1.Statistics.OutputTokensByModelEntry\x12\x35\n\x14prompt_growth_tokens\x18\x07 \x01(\x0b\x32\x17.sojourn.v1.RunningMean\x12\\\n\x1dsuccessful_turns_by_task_type\x18\x08 \x03(\x0b\x32\x35.sojourn.v1.Statistics.SuccessfulTurnsByTaskTypeEntry\x12\x31\n\x10progressive_loss\x18\t \x01(\x0b\x32\x17.sojourn.v1.RunningMean\x12&\n\x05score\x18\n \x01(\x0b\x32\x17.sojourn.v1.RunningMean\x12\x30\n\x05joins\x18\x0b \x03(\x0b\x32!.sojourn.v1.Statistics.JoinsEntry\x12+\n\nerror_rate\x18\x0c \x01(\x0b\x32\x17.sojourn.v1.RunningMean\x12G\n\x12score_by_task_type\x18\r \x03(\x0b\x32+.sojourn.v1.Statistics.ScoreByTaskTypeEntry\x1aL\n\x14\x45videnceByPhaseEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.sojourn.v1.Evidence:\x02\x38\x01\x1aS\n\x18SojournTurnsByPhaseEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.sojourn.v1.RunningMean:\x02\x38\x01\x1a\x33\n\x11TurnsByModelEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1aS\n\x18OutputTokensByModelEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.sojourn.v1.RunningMean:\x02\x38\x01\x1aY\n\x1eSuccessfulTurnsByTaskTypeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.sojourn.v1.TurnsSample:\x02\x38\x01\x1a,\n\nJoinsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1aO\n\x14ScoreByTaskTypeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.sojourn.v1.RunningMean:\x02\x38\x01\"\xee\x01\n\x08Snapshot\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\x03\x12\x15\n\rlesson_digest\x18\x03 \x01(\t\x12\x10\n\x08platform\x18\x04 \x01(\t\x12\x17\n\x0fscore_regressor\x18\x05 \x01(\x0c\x12\x17\n\x0fturns_regressor\x18\x06 \x01(\x0c\x12*\n\nstatistics\x18\x07 \x01(\x0b\x32\x16.sojourn.v1.Statistics\x12\x15\n\rcreated_at_ms\x18\t \x01(\x03\x12\x0e\n\x06probes\x18\n \x03(\x01J\x04\x08\x08\x10\tR\x0cprobe_digestb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19sojourn/v1/snapshot.proto\x12\nsojourn.v1\"*\n\x0bRunningMean\x12\r\n\x05\x63ount\x18\x01 \x01(\x01\x12\x0c\n\x04mean\x18\x02 \x01(\x01\"\x1c\n\x0bTurnsSample\x12\r\n\x05turns\x18\x01 \x03(\x05\"\xb3\x03\n\x08\x45vidence\x12\x11\n\tdecisions\x18\x01 \x01(\x01\x12\x44\n\x11\x65vidence_by_model\x18\x02 \x03(\x0b\x32).sojourn.v1.Evidence.EvidenceByModelEntry\x12G\n\x13\x65rror_rate_by_model\x18\x03 \x03(\x0b\x32*.sojourn.v1.Evidence.ErrorRateByModelEntry\x12&\n\x05turns\x18\x04 \x01(\x0b\x32\x17.sojourn.v1.RunningMean\x12\'\n\x06\x63redit\x18\x05 \x01(\x0b\x32\x17.sojourn.v1.RunningMean\x12*\n\tadvantage\x18\x06 \x01(\x0b\x32\x17.sojourn.v1.RunningMean\x1a\x36\n\x14\x45videnceByModelEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1aP\n\x15\x45rrorRateByModelEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.sojourn.v1.RunningMean:\x02\x38\x01\"\xf4\x08\n\nStatistics\x12\x46\n\x11\x65vidence_by_phase\x18\x01 \x03(\x0b\x32+.sojourn.v1.Statistics.EvidenceByPhaseEntry\x12\x10\n\x08\x65pisodes\x18\x02 \x01(\x03\x12\x11\n\tdecisions\x18\x03 \x01(\x03\x12@\n\x0eturns_by_model\x18\x05 \x03(\x0b\x32(.sojourn.v1.Statistics.TurnsByModelEntry\x12O\n\x16output_tokens_by_model\x18\x06 \x03(\x0b\x32/.sojourn.v1.Statistics.OutputTokensByModelEntry\x12\x35\n\x14prompt_growth_tokens\x18\x07 \x01(\x0b\x32\x17.sojourn.v1.RunningMean\x12\\\n\x1dsuccessful_turns_by_task_type\x18\x08 \x03(\x0b\x32\x35.sojourn.v1.Statistics.SuccessfulTurnsByTaskTypeEntry\x12\x31\n\x10progressive_loss\x18\t \x01(\x0b\x32\x17.sojourn.v1.RunningMean\x12&\n\x05score\x18\n \x01(\x0b\x32\x17.sojourn.v1.RunningMean\x12\x30\n\x05joins\x18\x0b \x03(\x0b\x32!.sojourn.v1.Statistics.JoinsEntry\x12+\n\nerror_rate\x18\x0c \x01(\x0b\x32\x17.sojourn.v1.RunningMean\x12G\n\x12score_by_task_type\x18\r \x03(\x0b\x32+.sojourn.v1.Statistics.ScoreByTaskTypeEntry\x1aL\n\x14\x45videnceByPhaseEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.sojourn.v1.Evidence:\x02\x38\x01\x1a\x33\n\x11TurnsByModelEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1aS\n\x18OutputTokensByModelEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.sojourn.v1.RunningMean:\x02\x38\x01\x1aY\n\x1eSuccessfulTurnsByTaskTypeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.sojourn.v1.TurnsSample:\x02\x38\x01\x1a,\n\nJoinsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1aO\n\x14ScoreByTaskTypeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.sojourn.v1.RunningMean:\x02\x38\x01J\x04\x08\x04\x10\x05R\x16sojourn_turns_by_phase\"\xee\x01\n\x08Snapshot\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\x03\x12\x15\n\rlesson_digest\x18\x03 \x01(\t\x12\x10\n\x08platform\x18\x04 \x01(\t\x12\x17\n\x0fscore_regressor\x18\x05 \x01(\x0c\x12\x17\n\x0fturns_regressor\x18\x06 \x01(\x0c\x12*\n\nstatistics\x18\x07 \x01(\x0b\x32\x16.sojourn.v1.Statistics\x12\x15\n\rcreated_at_ms\x18\t \x01(\x03\x12\x0e\n\x06probes\x18\n \x03(\x01J\x04\x08\x08\x10\tR\x0cprobe_digestb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sojourn.v1.snapshot_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EVIDENCE_DECISIONSBYMODELENTRY']._loaded_options = None
-  _globals['_EVIDENCE_DECISIONSBYMODELENTRY']._serialized_options = b'8\001'
+  _globals['_EVIDENCE_EVIDENCEBYMODELENTRY']._loaded_options = None
+  _globals['_EVIDENCE_EVIDENCEBYMODELENTRY']._serialized_options = b'8\001'
   _globals['_EVIDENCE_ERRORRATEBYMODELENTRY']._loaded_options = None
   _globals['_EVIDENCE_ERRORRATEBYMODELENTRY']._serialized_options = b'8\001'
   _globals['_STATISTICS_EVIDENCEBYPHASEENTRY']._loaded_options = None
   _globals['_STATISTICS_EVIDENCEBYPHASEENTRY']._serialized_options = b'8\001'
-  _globals['_STATISTICS_SOJOURNTURNSBYPHASEENTRY']._loaded_options = None
-  _globals['_STATISTICS_SOJOURNTURNSBYPHASEENTRY']._serialized_options = b'8\001'
   _globals['_STATISTICS_TURNSBYMODELENTRY']._loaded_options = None
   _globals['_STATISTICS_TURNSBYMODELENTRY']._serialized_options = b'8\001'
   _globals['_STATISTICS_OUTPUTTOKENSBYMODELENTRY']._loaded_options = None
@@ -54,27 +52,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TURNSSAMPLE']._serialized_start=85
   _globals['_TURNSSAMPLE']._serialized_end=113
   _globals['_EVIDENCE']._serialized_start=116
-  _globals['_EVIDENCE']._serialized_end=444
-  _globals['_EVIDENCE_DECISIONSBYMODELENTRY']._serialized_start=307
-  _globals['_EVIDENCE_DECISIONSBYMODELENTRY']._serialized_end=362
-  _globals['_EVIDENCE_ERRORRATEBYMODELENTRY']._serialized_start=364
-  _globals['_EVIDENCE_ERRORRATEBYMODELENTRY']._serialized_end=444
-  _globals['_STATISTICS']._serialized_start=447
-  _globals['_STATISTICS']._serialized_end=1723
-  _globals['_STATISTICS_EVIDENCEBYPHASEENTRY']._serialized_start=1206
-  _globals['_STATISTICS_EVIDENCEBYPHASEENTRY']._serialized_end=1282
-  _globals['_STATISTICS_SOJOURNTURNSBYPHASEENTRY']._serialized_start=1284
-  _globals['_STATISTICS_SOJOURNTURNSBYPHASEENTRY']._serialized_end=1367
-  _globals['_STATISTICS_TURNSBYMODELENTRY']._serialized_start=1369
-  _globals['_STATISTICS_TURNSBYMODELENTRY']._serialized_end=1420
-  _globals['_STATISTICS_OUTPUTTOKENSBYMODELENTRY']._serialized_start=1422
-  _globals['_STATISTICS_OUTPUTTOKENSBYMODELENTRY']._serialized_end=1505
-  _globals['_STATISTICS_SUCCESSFULTURNSBYTASKTYPEENTRY']._serialized_start=1507
-  _globals['_STATISTICS_SUCCESSFULTURNSBYTASKTYPEENTRY']._serialized_end=1596
-  _globals['_STATISTICS_JOINSENTRY']._serialized_start=1598
-  _globals['_STATISTICS_JOINSENTRY']._serialized_end=1642
-  _globals['_STATISTICS_SCOREBYTASKTYPEENTRY']._serialized_start=1644
-  _globals['_STATISTICS_SCOREBYTASKTYPEENTRY']._serialized_end=1723
-  _globals['_SNAPSHOT']._serialized_start=1726
-  _globals['_SNAPSHOT']._serialized_end=1964
+  _globals['_EVIDENCE']._serialized_end=551
+  _globals['_EVIDENCE_EVIDENCEBYMODELENTRY']._serialized_start=415
+  _globals['_EVIDENCE_EVIDENCEBYMODELENTRY']._serialized_end=469
+  _globals['_EVIDENCE_ERRORRATEBYMODELENTRY']._serialized_start=471
+  _globals['_EVIDENCE_ERRORRATEBYMODELENTRY']._serialized_end=551
+  _globals['_STATISTICS']._serialized_start=554
+  _globals['_STATISTICS']._serialized_end=1694
+  _globals['_STATISTICS_EVIDENCEBYPHASEENTRY']._serialized_start=1232
+  _globals['_STATISTICS_EVIDENCEBYPHASEENTRY']._serialized_end=1308
+  _globals['_STATISTICS_TURNSBYMODELENTRY']._serialized_start=1310
+  _globals['_STATISTICS_TURNSBYMODELENTRY']._serialized_end=1361
+  _globals['_STATISTICS_OUTPUTTOKENSBYMODELENTRY']._serialized_start=1363
+  _globals['_STATISTICS_OUTPUTTOKENSBYMODELENTRY']._serialized_end=1446
+  _globals['_STATISTICS_SUCCESSFULTURNSBYTASKTYPEENTRY']._serialized_start=1448
+  _globals['_STATISTICS_SUCCESSFULTURNSBYTASKTYPEENTRY']._serialized_end=1537
+  _globals['_STATISTICS_JOINSENTRY']._serialized_start=1539
+  _globals['_STATISTICS_JOINSENTRY']._serialized_end=1583
+  _globals['_STATISTICS_SCOREBYTASKTYPEENTRY']._serialized_start=1585
+  _globals['_STATISTICS_SCOREBYTASKTYPEENTRY']._serialized_end=1664
+  _globals['_SNAPSHOT']._serialized_start=1697
+  _globals['_SNAPSHOT']._serialized_end=1935
 # @@protoc_insertion_point(module_scope)

@@ -61,7 +61,7 @@ class Evidence(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     @typing.final
-    class DecisionsByModelEntry(google.protobuf.message.Message):
+    class EvidenceByModelEntry(google.protobuf.message.Message):
         DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
         KEY_FIELD_NUMBER: builtins.int
@@ -95,30 +95,47 @@ class Evidence(google.protobuf.message.Message):
         def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
 
     DECISIONS_FIELD_NUMBER: builtins.int
-    DECISIONS_BY_MODEL_FIELD_NUMBER: builtins.int
+    EVIDENCE_BY_MODEL_FIELD_NUMBER: builtins.int
     ERROR_RATE_BY_MODEL_FIELD_NUMBER: builtins.int
     TURNS_FIELD_NUMBER: builtins.int
+    CREDIT_FIELD_NUMBER: builtins.int
+    ADVANTAGE_FIELD_NUMBER: builtins.int
     decisions: builtins.float
     """Learned decisions, decayed by the half-life in episodes."""
-    turns: builtins.float
-    """Turns, decayed likewise."""
     @property
-    def decisions_by_model(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:
-        """Those that taught about a candidate, by the model that served, decayed likewise."""
+    def evidence_by_model(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:
+        """What they told of each candidate: the squares of its centred indicators, (it served) - (its probability), decayed
+        likewise. Who serves for sure tells nothing.
+        """
 
     @property
     def error_rate_by_model(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, global___RunningMean]:
         """Share of turns that showed an error, by the model that served them."""
 
+    @property
+    def turns(self) -> global___RunningMean:
+        """Turns of an episode that has this phase."""
+
+    @property
+    def credit(self) -> global___RunningMean:
+        """Credit of its decisions above the usual score of their task types."""
+
+    @property
+    def advantage(self) -> global___RunningMean:
+        """Advantage that was believed of the models that served them."""
+
     def __init__(
         self,
         *,
         decisions: builtins.float = ...,
-        decisions_by_model: collections.abc.Mapping[builtins.str, builtins.float] | None = ...,
+        evidence_by_model: collections.abc.Mapping[builtins.str, builtins.float] | None = ...,
         error_rate_by_model: collections.abc.Mapping[builtins.str, global___RunningMean] | None = ...,
-        turns: builtins.float = ...,
+        turns: global___RunningMean | None = ...,
+        credit: global___RunningMean | None = ...,
+        advantage: global___RunningMean | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["decisions", b"decisions", "decisions_by_model", b"decisions_by_model", "error_rate_by_model", b"error_rate_by_model", "turns", b"turns"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["advantage", b"advantage", "credit", b"credit", "turns", b"turns"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["advantage", b"advantage", "credit", b"credit", "decisions", b"decisions", "error_rate_by_model", b"error_rate_by_model", "evidence_by_model", b"evidence_by_model", "turns", b"turns"]) -> None: ...
 
 global___Evidence = Evidence
 
@@ -142,24 +159,6 @@ class Statistics(google.protobuf.message.Message):
             *,
             key: builtins.str = ...,
             value: global___Evidence | None = ...,
-        ) -> None: ...
-        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
-        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
-
-    @typing.final
-    class SojournTurnsByPhaseEntry(google.protobuf.message.Message):
-        DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: builtins.int
-        VALUE_FIELD_NUMBER: builtins.int
-        key: builtins.str
-        @property
-        def value(self) -> global___RunningMean: ...
-        def __init__(
-            self,
-            *,
-            key: builtins.str = ...,
-            value: global___RunningMean | None = ...,
         ) -> None: ...
         def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
         def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
@@ -253,7 +252,6 @@ class Statistics(google.protobuf.message.Message):
     EVIDENCE_BY_PHASE_FIELD_NUMBER: builtins.int
     EPISODES_FIELD_NUMBER: builtins.int
     DECISIONS_FIELD_NUMBER: builtins.int
-    SOJOURN_TURNS_BY_PHASE_FIELD_NUMBER: builtins.int
     TURNS_BY_MODEL_FIELD_NUMBER: builtins.int
     OUTPUT_TOKENS_BY_MODEL_FIELD_NUMBER: builtins.int
     PROMPT_GROWTH_TOKENS_FIELD_NUMBER: builtins.int
@@ -270,10 +268,6 @@ class Statistics(google.protobuf.message.Message):
     @property
     def evidence_by_phase(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, global___Evidence]:
         """Evidence by phase."""
-
-    @property
-    def sojourn_turns_by_phase(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, global___RunningMean]:
-        """Length of sojourns in turns, by phase."""
 
     @property
     def turns_by_model(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:
@@ -317,7 +311,6 @@ class Statistics(google.protobuf.message.Message):
         evidence_by_phase: collections.abc.Mapping[builtins.str, global___Evidence] | None = ...,
         episodes: builtins.int = ...,
         decisions: builtins.int = ...,
-        sojourn_turns_by_phase: collections.abc.Mapping[builtins.str, global___RunningMean] | None = ...,
         turns_by_model: collections.abc.Mapping[builtins.str, builtins.float] | None = ...,
         output_tokens_by_model: collections.abc.Mapping[builtins.str, global___RunningMean] | None = ...,
         prompt_growth_tokens: global___RunningMean | None = ...,
@@ -329,7 +322,7 @@ class Statistics(google.protobuf.message.Message):
         score_by_task_type: collections.abc.Mapping[builtins.str, global___RunningMean] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["error_rate", b"error_rate", "progressive_loss", b"progressive_loss", "prompt_growth_tokens", b"prompt_growth_tokens", "score", b"score"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["decisions", b"decisions", "episodes", b"episodes", "error_rate", b"error_rate", "evidence_by_phase", b"evidence_by_phase", "joins", b"joins", "output_tokens_by_model", b"output_tokens_by_model", "progressive_loss", b"progressive_loss", "prompt_growth_tokens", b"prompt_growth_tokens", "score", b"score", "score_by_task_type", b"score_by_task_type", "sojourn_turns_by_phase", b"sojourn_turns_by_phase", "successful_turns_by_task_type", b"successful_turns_by_task_type", "turns_by_model", b"turns_by_model"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["decisions", b"decisions", "episodes", b"episodes", "error_rate", b"error_rate", "evidence_by_phase", b"evidence_by_phase", "joins", b"joins", "output_tokens_by_model", b"output_tokens_by_model", "progressive_loss", b"progressive_loss", "prompt_growth_tokens", b"prompt_growth_tokens", "score", b"score", "score_by_task_type", b"score_by_task_type", "successful_turns_by_task_type", b"successful_turns_by_task_type", "turns_by_model", b"turns_by_model"]) -> None: ...
 
 global___Statistics = Statistics
 

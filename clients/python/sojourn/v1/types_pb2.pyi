@@ -148,13 +148,11 @@ class _ReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTyp
     REASON_FIRST_TURN: _Reason.ValueType  # 2
     """The first turn that the router sees of this episode."""
     REASON_PHASE_CHANGED: _Reason.ValueType  # 3
-    """The kind of work changed."""
+    """The kind of work changed to one that is new to the episode."""
     REASON_INCUMBENT_INELIGIBLE: _Reason.ValueType  # 4
     """The incumbent may not serve this turn."""
     REASON_CACHE_EXPIRED: _Reason.ValueType  # 5
     """The incumbent's prompt cache is presumed gone, so leaving is free."""
-    REASON_REVIEW: _Reason.ValueType  # 6
-    """The sojourn reached one of its review lengths."""
     REASON_NEW_ATTEMPT: _Reason.ValueType  # 7
     """An earlier attempt at this turn chose a model that could not serve."""
     REASON_MUST_STAY: _Reason.ValueType  # 8
@@ -165,6 +163,8 @@ class _ReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTyp
     """The journal is away: incumbent, else the heuristic. Never learned."""
     REASON_INNER_FAULT: _Reason.ValueType  # 11
     """The choice failed inside: incumbent, else the heuristic. Never learned."""
+    REASON_RETURNED: _Reason.ValueType  # 12
+    """The kind of work changed back: the model that served it before serves it again."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why the router chose as it did."""
@@ -176,13 +176,11 @@ REASON_HELD: Reason.ValueType  # 1
 REASON_FIRST_TURN: Reason.ValueType  # 2
 """The first turn that the router sees of this episode."""
 REASON_PHASE_CHANGED: Reason.ValueType  # 3
-"""The kind of work changed."""
+"""The kind of work changed to one that is new to the episode."""
 REASON_INCUMBENT_INELIGIBLE: Reason.ValueType  # 4
 """The incumbent may not serve this turn."""
 REASON_CACHE_EXPIRED: Reason.ValueType  # 5
 """The incumbent's prompt cache is presumed gone, so leaving is free."""
-REASON_REVIEW: Reason.ValueType  # 6
-"""The sojourn reached one of its review lengths."""
 REASON_NEW_ATTEMPT: Reason.ValueType  # 7
 """An earlier attempt at this turn chose a model that could not serve."""
 REASON_MUST_STAY: Reason.ValueType  # 8
@@ -193,6 +191,8 @@ REASON_JOURNAL_UNAVAILABLE: Reason.ValueType  # 10
 """The journal is away: incumbent, else the heuristic. Never learned."""
 REASON_INNER_FAULT: Reason.ValueType  # 11
 """The choice failed inside: incumbent, else the heuristic. Never learned."""
+REASON_RETURNED: Reason.ValueType  # 12
+"""The kind of work changed back: the model that served it before serves it again."""
 global___Reason = Reason
 
 class _Exclusion:
