@@ -90,7 +90,7 @@ def test_settings_behind_a_name_reach_the_policy(alias: str):
     contestant = make(alias, Case(table(2), 50.0, seed=1))
     assert isinstance(contestant, RecordedSojourn)
     given = contestant.sojourn.fold.state.settings
-    expected = (0.02, 50.0, 0) if alias == "sojourn-cold-sharp" else (0.04, 1.0, 250)
+    expected = (0.02, 50.0, 0) if alias == "sojourn-cold-sharp" else (0.085, 1.0, 250)
     assert (given.choice.prior_width, given.choice.cost_weight, given.lesson.prior.events) == expected
 
 

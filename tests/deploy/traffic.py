@@ -19,6 +19,7 @@ def play(stubs: Stubs, name: str) -> None:
     """Episodes of every cohort, with every reason for which a choice can be open, and outcomes of several kinds."""
     for i in range(24):
         play_episode(stubs, f"{name}-{i}", ["search", "search", "code", "reasoning", "code"], score=i % 5 / 4)
+    play_episode(stubs, f"{name}-long", ["code"] * 9, score=1.0)
     let_caches_expire(stubs, [f"{name}-idle-{i}" for i in range(4)])
     contradict(stubs, f"{name}-contradicted")
     stubs.decide(f"{name}-abandoned")
