@@ -1,6 +1,6 @@
 """Expected USD of going on with a candidate, from this turn to the end of the episode.
 
-money = this turn at the cache's actual warmth + warm turns for the rest of the sojourn + a tail, until the episode
+money = this turn at the cache's actual warmth + warm turns for the rest of the phase + a tail, until the episode
 ends, at the prices of the running mix of models. Prompts grow by `prompt_growth_tokens` a turn; of the earlier
 prompt the `cacheable_share` is read from the cache. Prices enter here and nowhere else, so a new price acts at once.
 """
@@ -38,11 +38,11 @@ NO_TOKENS = Tokens(0.0, 0.0, 0.0)
 
 
 class Horizon(NamedTuple):
-    """How far money looks: tokens of this turn's prompt, growth per turn, turns of the sojourn, cacheable share."""
+    """How far money looks: tokens of this turn's prompt, growth per turn, turns of the phase, cacheable share."""
 
     prompt_tokens: float
     prompt_growth_tokens: float
-    sojourn_turns: float
+    phase_turns: float
     cacheable_share: float
 
     def warm_turns(self, first: float, turns: float) -> Tokens:
@@ -86,20 +86,20 @@ def turn_usd(rate: Rates, *, prompt_tokens: float, warm_tokens: float) -> float:
 
 
 class Outlook:
-    """Money from here to the end of the episode: this turn, the rest of the sojourn, a tail at the mix's rates."""
+    """Money from here to the end of the episode: this turn, the rest of the phase, a tail at the mix's rates."""
 
     def __init__(self, horizon: Horizon, mix: Rates) -> None:
         self._horizon = horizon
         self._mix = mix
-        self._usual_rest = horizon.warm_turns(1.0, horizon.sojourn_turns - 1.0)
+        self._usual_rest = horizon.warm_turns(1.0, horizon.phase_turns - 1.0)
 
     def usd(self, rate: Rates, *, warm_tokens: float, turns_to_go: float) -> float:
         """USD of going on at these rates, with so many tokens warm now and so many turns (>= 1) to go."""
         horizon = self._horizon
         now_usd = turn_usd(rate, prompt_tokens=horizon.prompt_tokens, warm_tokens=warm_tokens)
-        if turns_to_go <= horizon.sojourn_turns:
+        if turns_to_go <= horizon.phase_turns:
             return now_usd + horizon.warm_turns(1.0, turns_to_go - 1.0).usd(rate)
-        tail = horizon.warm_turns(horizon.sojourn_turns, turns_to_go - horizon.sojourn_turns)
+        tail = horizon.warm_turns(horizon.phase_turns, turns_to_go - horizon.phase_turns)
         return now_usd + self._usual_rest.usd(rate) + tail.usd(self._mix)
 
 
