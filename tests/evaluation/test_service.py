@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import grpc
@@ -84,23 +84,18 @@ def test_decisions_go_on_meanwhile_a_second_one_is_refused_and_a_caller_who_leav
     with App.open(configured("sqlite", tmp_path), Telemetry.disabled()) as app, connected(app.address) as stubs:
         stubs.decide("e", tool_type="code")
         stubs.end("e")
-        with ThreadPoolExecutor(1) as threads:
-            first = threads.submit(stubs.admin.EvaluatePolicy, Request(), timeout=60)
-            second = _first_refusal(stubs)
-            assert (second.code, second.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
-            assert second.retry_ms
+        with ThreadPoolExecutor(2) as threads:
+            calls = [threads.submit(stubs.admin.EvaluatePolicy, Request(), timeout=60) for _ in range(2)]
+            (second,), (first,) = wait(calls, return_when=FIRST_COMPLETED)
             assert stubs.decide("meanwhile").model
             assert not first.done()
+            found = refusal(second.result)
+            assert (found.code, found.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+            assert found.retry_ms
             assert first.result().episodes == 1
         with pytest.raises(grpc.RpcError, match="DEADLINE_EXCEEDED"):
             stubs.admin.EvaluatePolicy(Request(), timeout=0.2)
         _until_free(stubs)
-
-
-def _first_refusal(stubs: Stubs):
-    """The refusal of a second evaluation, as soon as the first has begun."""
-    time.sleep(0.1)  # the other process takes a second to import what it needs
-    return refusal(lambda: stubs.admin.EvaluatePolicy(Request(), timeout=60))
 
 
 def _until_free(stubs: Stubs) -> None:
