@@ -83,7 +83,7 @@ class ChoiceSettings(Frozen):
     default_prompt_tokens: NonNegative = 8_000.0
     default_output_tokens: NonNegative = 400.0
     default_prompt_growth_tokens: NonNegative = 500.0
-    default_sojourn_turns: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 6.0
+    default_phase_turns: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 6.0
     explore_share: Share = 0.0
     reference_model: Name = "gpt-5"
     control_share: Annotated[float, Field(ge=0, le=0.25)] = 0.02

@@ -212,7 +212,7 @@ def lesson_digest(settings: PolicySettings, registry: Registry) -> str:
             "cacheable_share",
             "default_output_tokens",
             "default_prompt_growth_tokens",
-            "default_sojourn_turns",
+            "default_phase_turns",
         }
     )
     parts = [str(LESSON_FORMAT), settings.lesson.model_dump_json(), prior_inputs]

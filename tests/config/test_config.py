@@ -173,7 +173,7 @@ def test_a_mistake_in_the_environment_is_reported_like_one_in_the_file(
         {"phase_debounce_turns": 0},
         {"control_share": 0.3},
         {"explore_share": 1.1},
-        {"default_sojourn_turns": 0.5},
+        {"default_phase_turns": 0.5},
         {"cost_weight": float("inf")},
         {"reference_model": ""},
         {"reference_model": "a\nb"},

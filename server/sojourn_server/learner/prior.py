@@ -72,9 +72,9 @@ def _saving(model: Model, tabled: Model, prompt_tokens: float, settings: PolicyS
     def usd(candidate: Model) -> float:
         rate = money.rates(candidate, choice.default_output_tokens)
         horizon = money.Horizon(
-            prompt_tokens, choice.default_prompt_growth_tokens, choice.default_sojourn_turns, choice.cacheable_share
+            prompt_tokens, choice.default_prompt_growth_tokens, choice.default_phase_turns, choice.cacheable_share
         )
         outlook = money.Outlook(horizon, rate)
-        return outlook.usd(rate, warm_tokens=0.0, turns_to_go=choice.default_sojourn_turns)
+        return outlook.usd(rate, warm_tokens=0.0, turns_to_go=choice.default_phase_turns)
 
     return max(choice.cost_weight * (usd(tabled) - usd(model)), 0.0)

@@ -166,7 +166,7 @@ def _rates(
 
 def expected_phase_turns(statistics: snapshot_pb2.Statistics, phase: str, settings: ChoiceSettings) -> float:
     """Turns that an episode spends in a phase, all its stretches together: what a choice there pays for."""
-    return _shrunk(_evidence(statistics, phase).turns, settings.default_sojourn_turns)
+    return _shrunk(_evidence(statistics, phase).turns, settings.default_phase_turns)
 
 
 def prompt_growth_tokens(statistics: snapshot_pb2.Statistics, settings: ChoiceSettings) -> float:
