@@ -94,7 +94,7 @@ class PriorSettings(Frozen):
     """The warm start: simulated events consistent with the heuristic's table."""
 
     events: Annotated[int, Field(ge=0, le=100_000)] = 2_000
-    gap: Share = 0.15
+    gap: Share = 0.10
     evidence: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 20.0
     error_slope: NonNegative = 2.0
     turns: Positive = 25.0
