@@ -26,7 +26,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.arena.progress import progress_bar
-from benchmarks.latency import TOOL_TYPES, TURNS_PER_EPISODE, where
+from benchmarks.latency import TURNS_PER_EPISODE, set_work, where
 from sojourn.v1 import journal_pb2, router_pb2, types_pb2
 from sojourn_server.app import App
 from sojourn_server.cli.logs import configure_logs
@@ -96,7 +96,7 @@ def offered(*, candidates: int = 0, features: int = 30) -> router_pb2.DecideRequ
 
 
 def turn_by_turn(app: App, template: router_pb2.DecideRequest, name: str) -> Decide:
-    """The nth decision of episodes of 25 turns, each turn of another tool type."""
+    """The nth decision of episodes of 25 turns, each turn of another phase."""
 
     def decide(number: int) -> None:
         episode, turn = divmod(number, TURNS_PER_EPISODE)
@@ -110,7 +110,7 @@ def ask(app: App, template: router_pb2.DecideRequest, episode_id: str, turn: int
     request = router_pb2.DecideRequest()
     request.CopyFrom(template)
     request.episode_id, request.turn_index = episode_id, turn
-    request.context.tool_type = TOOL_TYPES[turn % len(TOOL_TYPES)]
+    set_work(request.context, turn)
     check_decide(request)
     app.router.decide(request, Call(turn))
 

@@ -56,6 +56,11 @@ def request(held: bool) -> router_pb2.DecideRequest:
     return router_pb2.DecideRequest(episode_id=key, turn_index=0, context=context)
 
 
+def set_work(context: types_pb2.Context, turn: int) -> None:
+    """Each turn is of another tool type and phase than all before it, so its choice is open: nothing holds, returns."""
+    context.tool_type, context.phase = TOOL_TYPES[turn % len(TOOL_TYPES)], f"phase-{turn}"
+
+
 def serve(directory: str, logs: bool) -> None:
     """Runs the real service, with the echo and the fresh keys added, until standard input closes."""
     from sojourn_server.app import App
@@ -92,7 +97,7 @@ def give_fresh_keys() -> None:
 
 
 def _fresh_keys() -> Any:
-    """Each server thread plays episodes of its own, turn by turn; a held turn keeps the tool type."""
+    """Each server thread plays episodes of its own, turn by turn; a held turn keeps its phase."""
     local = threading.local()
 
     def stamp(request: router_pb2.DecideRequest) -> None:
@@ -101,7 +106,7 @@ def _fresh_keys() -> Any:
         turn = local.turn = getattr(local, "turn", -1) + 1
         episode, index = divmod(turn, TURNS_PER_EPISODE)
         if request.episode_id != "held":
-            request.context.tool_type = TOOL_TYPES[index % len(TOOL_TYPES)]
+            set_work(request.context, index)
         request.episode_id = f"{request.episode_id}-{os.getpid()}-{threading.get_ident()}-{episode}"
         request.turn_index = index
 

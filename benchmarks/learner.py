@@ -1,6 +1,6 @@
 """The learner: outcomes a minute, replay, what a snapshot costs, and what its swap costs the decisions meanwhile.
 
-A journal is filled by the real router: episodes of 25 turns, six candidates, 30 features, another tool type each turn,
+A journal is filled by the real router: episodes of 25 turns, six candidates, 30 features, another phase each turn,
 so every turn is a lesson. Then its fold is made anew from the prior, which is what the learner does with outcomes and
 what replay does with a journal. Swaps are measured as in service: one thread decides, while another one publishes a
 version once a second, which is the default; far more often; and not at all. To open a snapshot is two

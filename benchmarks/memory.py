@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from benchmarks.latency import TOOL_TYPES, TURNS_PER_EPISODE, request, where
+from benchmarks.latency import TURNS_PER_EPISODE, request, set_work, where
 from sojourn.v1 import router_pb2, types_pb2
 from sojourn_server.app import App
 from sojourn_server.cli.logs import configure_logs
@@ -37,10 +37,10 @@ def resident_mib(pid: int | str = "self") -> float:
 
 
 def turn_of(template: bytes, episode_id: str, turn: int) -> router_pb2.DecideRequest:
-    """An episode's turn, of another tool type than the one before."""
+    """An episode's turn, of another phase than all before it."""
     decide = router_pb2.DecideRequest.FromString(template)
     decide.episode_id, decide.turn_index = episode_id, turn
-    decide.context.tool_type = TOOL_TYPES[turn % len(TOOL_TYPES)]
+    set_work(decide.context, turn)
     if turn:
         decide.previous_turn.error = types_pb2.SEVERITY_NONE
     return decide
