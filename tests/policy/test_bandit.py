@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.memory import resident_mib
-from sojourn_server.policy.bandit import Bandit, action_line
+from sojourn.v1 import router_pb2, types_pb2
+from sojourn_server.policy.bandit import Bandit, action_line, shared_line
 from sojourn_server.policy.registry import Model
 from tests.policy.play import model
 
@@ -135,6 +136,25 @@ def test_a_fifth_of_what_is_learned_of_a_candidate_goes_to_its_class_and_nothing
     bandit.learn_advantage(shared("code"), ACTIONS[1], advantage=1.0, step=0.5)
     assert bandit.predict(shared("code"), ACTIONS)[0] == pytest.approx([0.0, 0.5, 0.1], abs=0.001)
     assert bandit.predict(shared("plan"), ACTIONS)[0] == [0.0, 0.0, 0.0]
+
+
+def test_phases_that_the_caller_names_learn_apart_and_begin_with_what_their_tool_type_has_taught():
+    bandit, actions = fresh(), ACTIONS[:2]
+    for _ in range(200):
+        for phase, good in (("fix", 0), ("verify", 1)):
+            for place, action in enumerate(actions):
+                bandit.learn_advantage(named(phase), action, advantage=0.3 if place == good else -0.1, step=0.05)
+    assert bandit.predict(named("fix"), actions)[0] == pytest.approx([0.3, -0.1], abs=0.02)
+    assert bandit.predict(named("verify"), actions)[0] == pytest.approx([-0.1, 0.3], abs=0.02)
+    assert bandit.predict(named("new"), actions)[0] == pytest.approx([0.1, 0.1], abs=0.05)
+
+
+def named(phase: str) -> str:
+    """A turn of the tool type "code" in a phase of the caller's."""
+    request = router_pb2.DecideRequest(context=types_pb2.Context(tool_type="code", phase=phase))
+    return shared_line(
+        request, kind="code", tabled=True, phase=phase, error_count=0, last_error=0, prompt_tokens=1e4, cost_weight=1.0
+    )
 
 
 def test_turns_are_learned_alone_and_of_the_context_alone():

@@ -97,7 +97,7 @@ def test_a_turn_parses_to_one_example_per_candidate_and_one_shared_with_the_feat
     shared, *candidates = parsed("\n".join([_shared(context), *actions]))
     assert len(candidates) == len(offers)
     assert shared["c"] == FIXED_SHARED + len(features) + len(categories)
-    assert shared["t"] == bool(kind or phase) + bool(language)
+    assert shared["t"] == bool(kind) + bool(phase) + bool(language)
     assert [candidate["m"] for candidate in candidates] == [2 + len(numbers) for _, _, numbers in offers]
 
 

@@ -424,9 +424,11 @@ type Context struct {
 	ToolName string `protobuf:"bytes,1,opt,name=tool_name,json=toolName,proto3" json:"tool_name,omitempty"`
 	// Kind of tool, such as "search", 128 bytes at most. Absent = derived from tool_name.
 	ToolType string `protobuf:"bytes,2,opt,name=tool_type,json=toolType,proto3" json:"tool_type,omitempty"`
-	// The caller's own name for the kind of work, 128 bytes at most. Absent = the tool type.
+	// The caller's own name for the kind of work, 128 bytes at most; what is learned of a candidate is learned by phase
+	// and by tool type. Absent = the tool type.
 	Phase string `protobuf:"bytes,3,opt,name=phase,proto3" json:"phase,omitempty"`
-	// Kind of task that the episode solves, 128 bytes at most. Absent = all tasks alike.
+	// Kind of task that the episode solves, 128 bytes at most: how it usually ends and how long it takes. Candidates are
+	// not told apart by it: put it into the phase if they should be. Absent = all tasks alike.
 	TaskType string `protobuf:"bytes,4,opt,name=task_type,json=taskType,proto3" json:"task_type,omitempty"`
 	// Programming language of the work, 128 bytes at most; the heuristic prefers the model that is best at it.
 	Language string `protobuf:"bytes,5,opt,name=language,proto3" json:"language,omitempty"`
@@ -438,9 +440,10 @@ type Context struct {
 	PromptTokens *int64 `protobuf:"varint,8,opt,name=prompt_tokens,json=promptTokens,proto3,oneof" json:"prompt_tokens,omitempty"`
 	// Expected length of the reply in tokens, 0 to 100,000,000. Absent = the running mean of the model.
 	ExpectedOutputTokens *int64 `protobuf:"varint,9,opt,name=expected_output_tokens,json=expectedOutputTokens,proto3,oneof" json:"expected_output_tokens,omitempty"`
-	// The caller's numbers, finite; names of 128 bytes at most; 64 entries at most, categories counted in.
+	// The caller's numbers, finite; names of 128 bytes at most; 64 entries at most, categories counted in. They help to
+	// tell how many turns are to go; candidates are not told apart by them.
 	Features map[string]float64 `protobuf:"bytes,10,rep,name=features,proto3" json:"features,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
-	// The caller's short strings, 128 bytes at most each.
+	// The caller's short strings, 128 bytes at most each; used as the numbers are.
 	Categories    map[string]string `protobuf:"bytes,11,rep,name=categories,proto3" json:"categories,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -1,13 +1,12 @@
 """The one file that speaks Vowpal Wabbit: two regressions of an episode's end on context x candidate.
 
 Both are `--cb_adf` learners used as plain regressions: of a candidate's advantage, the terminal score above what is
-usual there, and of the turns to go by the context alone, in price-free units (by candidate they were mostly noise,
-times a price). VW minimises costs; `Bandit` is the only place where a reward changes its sign. A Workspace is not
-thread-safe: whoever shares a `Bandit` holds one lock around each call. Text is compact on purpose: only the tool type
-and, with it, the language (namespace t) are crossed with the candidate (m). All else of the context (c) tells turns to
-go and no advantage: it could not tell candidates apart, and what an earlier choice has caused, such as errors or a
-late turn, would take the blame for it. No client string can break it: names get a letter in front, what is not plain
-is hashed, numbers are clipped to +-8, and what VW's parser would stumble over is written as 0.
+usual there, and of the turns to go by the context alone (by candidate they were mostly noise, times a price). VW
+minimises costs; `Bandit` is the only place where a reward changes its sign. A Workspace is not thread-safe: whoever
+shares a `Bandit` holds one lock around each call. Text is compact on purpose: only the kind of work (namespace t: tool
+type, the caller's phase, language) is crossed with the candidate (m). All else of the context (c) tells turns to go and
+no advantage: what an earlier choice has caused, such as errors, would take the blame for it. No client string can break
+it: names get a letter in front, what is not plain is hashed, numbers are clipped to +-8.
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ def shared_line(
     prompt_tokens: float,
     cost_weight: float,
 ) -> str:
-    """The line that all candidates share: the context as main effects, and the tool type to cross.
+    """The line that all candidates share: the context as main effects, and the kind of work to cross.
 
     Tool types that the table does not name share a word of their own, by which they get the table's default.
     """
@@ -88,11 +87,12 @@ def shared_line(
     ]
     if features:
         parts.append(_numbers("f", features))
-    if categories:
-        parts += [token("g", f"{name}={categories[name]}") for name in sorted(categories)]
+    parts += [token("g", f"{name}={categories[name]}") for name in sorted(categories)]
     parts.append("|t")
     if kind or phase:
         parts.append(token("t", kind or phase))
+    if kind and context.phase:
+        parts.append(token("p", context.phase))
     if not tabled:
         parts.append("other")
     if language:

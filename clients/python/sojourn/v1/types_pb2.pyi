@@ -293,9 +293,13 @@ class Context(google.protobuf.message.Message):
     tool_type: builtins.str
     """Kind of tool, such as "search", 128 bytes at most. Absent = derived from tool_name."""
     phase: builtins.str
-    """The caller's own name for the kind of work, 128 bytes at most. Absent = the tool type."""
+    """The caller's own name for the kind of work, 128 bytes at most; what is learned of a candidate is learned by phase
+    and by tool type. Absent = the tool type.
+    """
     task_type: builtins.str
-    """Kind of task that the episode solves, 128 bytes at most. Absent = all tasks alike."""
+    """Kind of task that the episode solves, 128 bytes at most: how it usually ends and how long it takes. Candidates are
+    not told apart by it: put it into the phase if they should be. Absent = all tasks alike.
+    """
     language: builtins.str
     """Programming language of the work, 128 bytes at most; the heuristic prefers the model that is best at it."""
     error_count: builtins.int
@@ -308,11 +312,13 @@ class Context(google.protobuf.message.Message):
     """Expected length of the reply in tokens, 0 to 100,000,000. Absent = the running mean of the model."""
     @property
     def features(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:
-        """The caller's numbers, finite; names of 128 bytes at most; 64 entries at most, categories counted in."""
+        """The caller's numbers, finite; names of 128 bytes at most; 64 entries at most, categories counted in. They help to
+        tell how many turns are to go; candidates are not told apart by them.
+        """
 
     @property
     def categories(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
-        """The caller's short strings, 128 bytes at most each."""
+        """The caller's short strings, 128 bytes at most each; used as the numbers are."""
 
     def __init__(
         self,
