@@ -220,16 +220,20 @@ def lesson_parts(app: App) -> dict[str, Part]:
 
     for _ in outcomes[1:]:
         whole()
-    parts = [(credit, "lessons"), (fold, "_text"), (Bandit, "predict"), (Bandit, "learn")]
-    with watched(*parts, (statistics, "count_episode")) as seen:
+    texts = [(fold, "from_record"), (fold, "lines")]
+    learning = [(Bandit, "learn_turns"), (Bandit, "learn_advantage")]
+    parts = [(credit, "lessons"), *texts, (Bandit, "predict"), *learning, (statistics, "count_episode")]
+    with watched(*parts) as seen:
         whole()
+    candidates = len(seen["learn_advantage"]) // TURNS_PER_EPISODE
+    learned = [seen["learn_turns"][0], *seen["learn_advantage"][:candidates]]
     return {
         WHOLE: whole,
         "reading": lambda: app.journal.episode("default", outcomes[0].episode_id),
         "credit": seen["lessons"][0].again,
-        "text": seen["_text"][0].again,
+        "text": lambda: [seen[name][0].again() for _, name in texts],
         "prediction": seen["predict"][0].again,
-        "learning": seen["learn"][0].again,
+        "learning": lambda: [each.again() for each in learned],
         "counts": seen["count_episode"][0].again,
     }
 

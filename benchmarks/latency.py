@@ -56,9 +56,9 @@ def request(held: bool) -> router_pb2.DecideRequest:
     return router_pb2.DecideRequest(episode_id=key, turn_index=0, context=context)
 
 
-def set_work(context: types_pb2.Context, turn: int) -> None:
-    """Each turn is of another tool type and phase than all before it, so its choice is open: nothing holds, returns."""
-    context.tool_type, context.phase = TOOL_TYPES[turn % len(TOOL_TYPES)], f"phase-{turn}"
+def set_work(context: types_pb2.Context, turn: int, phases: int = TURNS_PER_EPISODE) -> None:
+    """The turn's tool type and phase. An episode of as many phases as turns comes back to none: each choice is open."""
+    context.tool_type, context.phase = TOOL_TYPES[turn % len(TOOL_TYPES)], f"phase-{turn % phases}"
 
 
 def serve(directory: str, logs: bool) -> None:

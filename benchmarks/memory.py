@@ -36,21 +36,23 @@ def resident_mib(pid: int | str = "self") -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES / 2**20
 
 
-def turn_of(template: bytes, episode_id: str, turn: int) -> router_pb2.DecideRequest:
-    """An episode's turn, of another phase than all before it."""
+def turn_of(
+    template: bytes, episode_id: str, turn: int, phases: int = TURNS_PER_EPISODE
+) -> router_pb2.DecideRequest:
+    """An episode's turn; see `set_work`."""
     decide = router_pb2.DecideRequest.FromString(template)
     decide.episode_id, decide.turn_index = episode_id, turn
-    set_work(decide.context, turn)
+    set_work(decide.context, turn, phases)
     if turn:
         decide.previous_turn.error = types_pb2.SEVERITY_NONE
     return decide
 
 
-def play_episode(app: App, template: bytes, number: int, at_ms: int) -> None:
-    """25 decisions, each a scored decision point of a fresh key, and an outcome."""
+def play_episode(app: App, template: bytes, number: int, at_ms: int, phases: int = TURNS_PER_EPISODE) -> None:
+    """25 decisions of fresh keys, the first of each phase a scored decision point, and an outcome."""
     episode_id = f"episode-{number}"
     for turn in range(TURNS_PER_EPISODE):
-        decide = turn_of(template, episode_id, turn)
+        decide = turn_of(template, episode_id, turn, phases)
         check_decide(decide)
         app.router.decide(decide, Call(at_ms + turn))
     outcome = router_pb2.ReportOutcomeRequest(episode_id=episode_id, score=(number % 10) / 10)
