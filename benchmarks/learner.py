@@ -1,10 +1,11 @@
 """The learner: outcomes a minute, replay, what a snapshot costs, and what its swap costs the decisions meanwhile.
 
 Journals are filled by the real router: episodes of 25 turns, six candidates, 30 features. In one each turn is another
-phase, so every turn is a lesson; in one, as is usual, the work goes to and fro between four kinds, each a lesson. Then its fold is made anew from the prior, which is what the learner does with outcomes and
-what replay does with a journal. Swaps are measured as in service: one thread decides, while another one publishes a
-version once a second, which is the default; far more often; and not at all. To open a snapshot is two
-calls of Vowpal Wabbit, one a regressor, each of which keeps all other threads waiting.
+phase, so every turn is a lesson; in one, as is usual, the work goes to and fro between four kinds, each a lesson. Then
+their folds are made anew from the prior, which is what the learner does with outcomes and what replay does with a
+journal. Swaps are measured as in service: one thread decides, while another one publishes a version once a second,
+which is the default; far more often; and not at all. To open a snapshot is two calls of Vowpal Wabbit, one a regressor,
+each of which keeps all other threads waiting.
 """
 
 from __future__ import annotations

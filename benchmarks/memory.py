@@ -36,9 +36,7 @@ def resident_mib(pid: int | str = "self") -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES / 2**20
 
 
-def turn_of(
-    template: bytes, episode_id: str, turn: int, phases: int = TURNS_PER_EPISODE
-) -> router_pb2.DecideRequest:
+def turn_of(template: bytes, episode_id: str, turn: int, phases: int = TURNS_PER_EPISODE) -> router_pb2.DecideRequest:
     """An episode's turn; see `set_work`."""
     decide = router_pb2.DecideRequest.FromString(template)
     decide.episode_id, decide.turn_index = episode_id, turn

@@ -20,7 +20,7 @@ from sojourn_server.learner.credit import Lesson
 from sojourn_server.learner.prior import teach_prior
 from sojourn_server.learner.snapshot import open_bandit, probe
 from sojourn_server.policy.bandit import PLATFORM, Bandit
-from sojourn_server.policy.learned import lines, usual_credit, usual_score
+from sojourn_server.policy.learned import lines, relative_noise, usual_credit, usual_score
 from sojourn_server.policy.turn import from_record
 from sojourn_server.world import PolicyState, World
 
@@ -212,9 +212,10 @@ class Fold:
         if not isfinite(surprise):  # Vowpal Wabbit would read it as a cost of 0
             raise BadLesson(self.position, "its credit is not a finite number")
         statistics.add(self.counts.progressive_loss, surprise**2)
+        prior_evidence = self.state.settings.lesson.prior.evidence * relative_noise(self.counts)
         after = [self.bandit.learn_turns(shared, lesson.turns_to_go)]
         for (model, x), action in zip(contrasts.items(), actions, strict=True):
-            known = self.state.settings.lesson.prior.evidence + evidence.evidence_by_model.get(model, 0.0) + x**2
+            known = prior_evidence + evidence.evidence_by_model.get(model, 0.0) + x**2
             if step := abs(x) / known:
                 target = believed[model] + copysign(1.0, x) * surprise
                 after.append(self.bandit.learn_advantage(shared, action, advantage=target, step=step))

@@ -20,6 +20,8 @@ _NO_EVIDENCE, _NO_VALUES = snapshot_pb2.Evidence(), snapshot_pb2.RunningMean()  
 _USUAL_TURNS = 10.0
 _UNKNOWN_SCORE = 0.5
 _IMAGINED_EPISODES = 3.0
+_USUAL_NOISE, _IMAGINED_LESSONS = 0.1445, 20.0  # squared surprises where scores are 0 or 1
+_LEAST_NOISE = 0.05
 
 
 class Knowledge(Protocol):
@@ -101,20 +103,23 @@ def usual_credit(statistics: snapshot_pb2.Statistics, phase: str) -> float:
     return _shrunk(_evidence(statistics, phase).credit, 0.0)
 
 
-def _shrunk(known: snapshot_pb2.RunningMean, usual: float) -> float:
-    return (known.count * known.mean + _IMAGINED_EPISODES * usual) / (known.count + _IMAGINED_EPISODES)
+def relative_noise(statistics: snapshot_pb2.Statistics) -> float:
+    """Variance of surprises, 1 = the usual one, >= .05: the noisier scores are, the more decisions a prior is worth."""
+    noise = _shrunk(statistics.progressive_loss, _USUAL_NOISE, _IMAGINED_LESSONS)
+    return max(noise / _USUAL_NOISE, _LEAST_NOISE)
+
+
+def _shrunk(known: snapshot_pb2.RunningMean, usual: float, imagined: float = _IMAGINED_EPISODES) -> float:
+    return (known.count * known.mean + imagined * usual) / (known.count + imagined)
 
 
 def appraise(turn: Turn, offers: Sequence[Offer], knowledge: Knowledge, settings: ChoiceSettings) -> list[Appraisal]:
     """Appraises the offers, in order."""
     statistics, prompt = knowledge.statistics, turn.prompt_tokens
     scores, turns_to_go = expected(turn, offers, knowledge)
-    horizon = money.Horizon(
-        prompt,
-        prompt_growth_tokens(statistics, settings),
-        expected_phase_turns(statistics, turn.phase, settings),
-        settings.cacheable_share,
-    )
+    growth = prompt_growth_tokens(statistics, settings)
+    phase_turns = _shrunk(_evidence(statistics, turn.phase).turns, settings.default_phase_turns)  # all its stretches
+    horizon = money.Horizon(prompt, growth, phase_turns, settings.cacheable_share)
     rates = _rates(turn, offers, statistics, settings)
     shares = [statistics.turns_by_model.get(offer.model.name, 0.0) for offer in offers]
     outlook = money.Outlook(horizon, money.mixed_rates(rates, shares))
@@ -141,7 +146,8 @@ def distribution(
 ) -> list[float]:
     """Probability matching over the appraised utilities; a belief narrows as (phase, candidate) gathers evidence."""
     known = _evidence(statistics, turn.phase).evidence_by_model
-    prior_width, prior_evidence = settings.prior_width * settings.utility_range, settings.prior_evidence
+    prior_width = settings.prior_width * settings.utility_range
+    prior_evidence = settings.prior_evidence * relative_noise(statistics)
     widths = [
         width(known.get(offer.model.name, 0.0), prior_width=prior_width, prior_evidence=prior_evidence)
         for offer in offers
@@ -153,20 +159,12 @@ def _rates(
     turn: Turn, offers: Sequence[Offer], statistics: snapshot_pb2.Statistics, settings: ChoiceSettings
 ) -> list[money.Rates]:
     """Each offer's rates at its expected reply length: the caller's, else the model's mean, else the default."""
-    context = turn.request.context
+    context, known = turn.request.context, statistics.output_tokens_by_model
     if context.HasField("expected_output_tokens"):
         expected = float(context.expected_output_tokens)
         return [money.rates(offer.model, expected) for offer in offers]
-    means = [statistics.output_tokens_by_model.get(offer.model.name) for offer in offers]
-    return [
-        money.rates(offer.model, mean.mean if mean is not None else settings.default_output_tokens)
-        for offer, mean in zip(offers, means, strict=True)
-    ]
-
-
-def expected_phase_turns(statistics: snapshot_pb2.Statistics, phase: str, settings: ChoiceSettings) -> float:
-    """Turns that an episode spends in a phase, all its stretches together: what a choice there pays for."""
-    return _shrunk(_evidence(statistics, phase).turns, settings.default_phase_turns)
+    models, usual = [offer.model for offer in offers], settings.default_output_tokens
+    return [money.rates(model, known[model.name].mean if model.name in known else usual) for model in models]
 
 
 def prompt_growth_tokens(statistics: snapshot_pb2.Statistics, settings: ChoiceSettings) -> float:
