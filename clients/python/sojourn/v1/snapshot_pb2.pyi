@@ -287,7 +287,7 @@ class Statistics(google.protobuf.message.Message):
 
     @property
     def progressive_loss(self) -> global___RunningMean:
-        """Squared error of the score regression before each lesson."""
+        """Squared error of the score regression before each lesson: the noise, to which what a prior is worth is proportional."""
 
     @property
     def score(self) -> global___RunningMean:
