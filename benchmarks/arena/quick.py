@@ -21,8 +21,8 @@ from benchmarks.arena.run import Job, play_all
 ENVIRONMENTS = ("babyai-small", "babyai-large")
 STRONGEST = "never-switch:scripted-large-a"
 POLICIES = ("sojourn-warm", "heuristic", "random", "escalation", STRONGEST)
-EPISODES = 150
-SEEDS = TUNING_SEEDS[:2]
+EPISODES = 300
+SEEDS = TUNING_SEEDS[:4]
 
 Policies = Mapping[str, Row]
 
