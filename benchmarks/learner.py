@@ -60,14 +60,15 @@ def main() -> None:
         fill(app, template, given.episodes, USUAL_PHASES)
         usual_s = median([fold_anew(app, USUAL_PHASES)[0] for _ in range(given.rounds)])
     seconds, cpu_s = (median(measured) for measured in zip(*folds, strict=True))
+    turns = given.episodes * TURNS_PER_EPISODE
     result = {
         "outcomes_per_minute": round(given.episodes / seconds * 60),
-        "lessons_per_second": round(given.episodes * TURNS_PER_EPISODE / seconds),
-        "replay_of_a_million_lessons_s": round(1e6 / (given.episodes * TURNS_PER_EPISODE / seconds)),
-        "replay_of_a_million_lessons_cpu_s": round(1e6 / (given.episodes * TURNS_PER_EPISODE / cpu_s)),
+        "lessons_per_second": round(turns / seconds),
+        "replay_of_a_million_lessons_s": round(1e6 * seconds / turns),
+        "replay_of_a_million_lessons_cpu_s": round(1e6 * cpu_s / turns),
         "usual_phases": {
             "outcomes_per_minute": round(given.episodes / usual_s * 60),
-            "replay_of_a_million_decisions_s": round(1e6 / (given.episodes * TURNS_PER_EPISODE / usual_s)),
+            "replay_of_a_million_decisions_s": round(1e6 * usual_s / turns),
         },
         "snapshot_ms": {name: round(median(s[name] for s in snapshots), 2) for name in snapshots[0]},
         "decide_p999_ms": {name: round(median(s[name] for s in swaps), 3) for name in swaps[0]},

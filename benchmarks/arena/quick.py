@@ -1,7 +1,7 @@
 """`python -m benchmarks.arena.quick`: coarse claims on tuning seeds, in a few minutes; fails if one does not hold.
 
 The margins are wide of what longer runs show (docs/arena.md), so that luck does not fail it and a broken policy does:
-so few episodes are all learning, and with large prompts Sojourn begins below its heuristic (docs/findings.md).
+so few episodes are mostly learning, and single seeds may lie below their heuristic for as long (docs/findings.md).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from sojourn.v1 import snapshot_pb2
 from sojourn_server.learner.fold import Fold
 from sojourn_server.policy.learned import relative_noise
 from tests.learner.workshop import POLICY, Workshop, world_at
-from tests.policy.play import Play, asked, taught
+from tests.policy.play import Play, asked, default_registry, taught
 
 QUIET, USUAL, NOISY = 0.01, 0.1445, 0.25
 Statistics = snapshot_pb2.Statistics
@@ -34,7 +34,7 @@ class Informed:
 
 def informed(noise: float, *, evidence: float) -> Informed:
     statistics = Statistics(progressive_loss=scattered(noise))
-    for name in ("gpt-5", "deepseek-v3.2", "kimi-k2", "minimax-m2", "gemini-2.5-flash-lite", "gpt-oss-120b"):
+    for name in default_registry().models:
         statistics.evidence_by_phase["search"].evidence_by_model[name] = evidence
     return Informed(statistics)
 
@@ -62,22 +62,22 @@ def test_the_less_scores_scatter_the_further_a_lesson_goes(open_workshop: Callab
     workshop = open_workshop()
     workshop.play_many(1)
     end = workshop.settle().version
-    quiet, noisy = (_moved(workshop, end, noise) for noise in (QUIET, NOISY))
+    quiet, noisy = (_steps(workshop, end, noise) for noise in (QUIET, NOISY))
     assert quiet > 1.5 * noisy > 0.0
 
 
-def _moved(workshop: Workshop, end: int, noise: float) -> float:
-    """How far the lessons up to `end` move what is predicted of candidates, from the prior on."""
+def _steps(workshop: Workshop, end: int, noise: float) -> float:
+    """The sum of all steps in the lessons up to `end`, from the prior on."""
     fold = Fold.prior(POLICY, world_at(workshop.journal, end))
     fold.counts.progressive_loss.CopyFrom(scattered(noise))
-    moved = 0.0
+    steps = 0.0
     ordinary = fold.bandit.learn_advantage
 
     def watched(shared: str, action: str, *, advantage: float, step: float) -> float:
-        nonlocal moved
-        moved += step
+        nonlocal steps
+        steps += step
         return ordinary(shared, action, advantage=advantage, step=step)
 
     fold.bandit.learn_advantage = watched  # type: ignore[method-assign]  # only watched
     fold.catch_up(workshop.journal, end)
-    return moved
+    return steps
