@@ -103,11 +103,7 @@ class MixedWeights(Sojourn):
     def begin(self, task: Task) -> None:
         """Draws the weight."""
         super().begin(task)
-        self._cost_weight = cost_weight_of(task)
-
-    def inputs(self, view: TurnView) -> TurnInputs:
-        """The weight goes with each turn."""
-        return {**super().inputs(view), "cost_weight": self._cost_weight}
+        self.cost_weight = cost_weight_of(task)
 
 
 def cost_weight_of(task: Task) -> float:

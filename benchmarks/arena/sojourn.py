@@ -71,6 +71,7 @@ class Sojourn:
         self.router = make_router(journal, Episodes(journal, capacity=64), world=world, secret=b"arena %d" % seed)
         self.fold = Fold.prior(DEFAULT_POLICY, world)
         self.journal = journal
+        self.cost_weight: float | None = None  # that callers ask for, score per USD; None = the policy's own
         self._learns = policy.mode != "HEURISTIC"
         self._task_type = ""
         self._facts: types_pb2.TurnFacts | None = None
@@ -91,13 +92,14 @@ class Sojourn:
 
     def inputs(self, view: TurnView) -> TurnInputs:
         """What the caller says before a turn."""
-        return {
+        said: TurnInputs = {
             "tool_type": view.tool_type,
             "error_count": view.error_count,
             "last_error": view.last_error,
             "prompt_tokens": view.prompt_tokens,
             "features": view.features,
         }
+        return said if self.cost_weight is None else {**said, "cost_weight": self.cost_weight}
 
     def observe(self, facts: TurnFacts) -> None:
         """Rides on the next decision, or on the outcome."""

@@ -18,13 +18,13 @@ from sojourn_server.demo.play import Chooser, Task, TurnFacts, TurnView
 
 SEED = TUNING_SEEDS[0]
 BEFORE = by_name("babyai-small")
-ROSTER_CHANGES = [name for name, change in CHANGES.items() if change.fault is None and name != "none"]
+ROSTER_CHANGES = ["price-doubles", "price-halves", "degrades", "arrives", "withdrawn", "improves"]
 
 
 def told(policy: str, change: str) -> Chooser:
     after = CHANGES[change].after(BEFORE)
     chooser = make(policy, BEFORE, after, seed=SEED)
-    tell(policy, chooser, BEFORE, after)
+    tell(policy, chooser, BEFORE, after, cost_weight=CHANGES[change].cost_weight)
     return chooser
 
 
@@ -75,6 +75,24 @@ def test_nobody_is_told_of_skills(name):
     assert sojourn_told(name).journal.position() == untold.journal.position()
 
 
+def test_callers_ask_for_another_cost_weight():
+    sojourn = sojourn_told("cost-weight-quadruples")
+    BEFORE.play(BEFORE.tasks(1, seed=SEED)[0], sojourn)
+    decisions = sojourn.journal.read(0, bodies=frozenset({"decision"}))
+    assert {record.decision.inputs.cost_weight for record in decisions} == {4.0}
+
+
+def test_who_knows_another_cost_weight_has_met_it_before_its_first_episode(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmarks.arena.cache.folder", lambda: tmp_path)
+    job = Job("babyai-small", "cost-weight-quarters", "sojourn-cold", SEED, before=2, after=3)
+    assert job.reference == job._replace(before=0, after=5)
+    for played in (job, job.reference):
+        play(played)
+    own, knowing = load(job), load(job.reference)
+    assert len(own) == len(knowing) == 5
+    assert own[0].utility == own[0].score - 0.25 * own[0].usd
+
+
 def test_rivals_are_told_what_is_on_offer():
     withdrawn, arrived = told("linucb-turn", "withdrawn"), told("linucb-turn", "arrives")
     assert isinstance(withdrawn, PerTurn)
@@ -92,7 +110,7 @@ def test_a_withdrawn_model_serves_no_more_turns(policy):
     chooser = make(policy, BEFORE, after, seed=SEED)
     for task in BEFORE.tasks(5, seed=SEED):
         BEFORE.play(task, chooser)
-    tell(policy, chooser, BEFORE, after)
+    tell(policy, chooser, BEFORE, after, cost_weight=1.0)
     served = {model for task in after.tasks(10, seed=SEED)[5:] for model in after.play(task, chooser).served}
     assert served
     assert SPECIALIST not in served
@@ -102,7 +120,7 @@ def test_a_newcomer_gets_turns_of_a_learner():
     after = CHANGES["arrives"].after(BEFORE)
     chooser = make("sojourn-cold", BEFORE, after, seed=SEED)
     early = {model for task in BEFORE.tasks(5, seed=SEED) for model in BEFORE.play(task, chooser).served}
-    tell("sojourn-cold", chooser, BEFORE, after)
+    tell("sojourn-cold", chooser, BEFORE, after, cost_weight=1.0)
     late = {model for task in after.tasks(15, seed=SEED)[5:] for model in after.play(task, chooser).served}
     assert NEWCOMER not in early
     assert NEWCOMER in late

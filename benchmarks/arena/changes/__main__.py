@@ -43,6 +43,8 @@ def options() -> argparse.Namespace:
 
 def policies(change: str) -> list[str]:
     """Who plays a change by default."""
+    if CHANGES[change].is_asked:
+        return [policy for policy in POLICIES if policy.startswith("sojourn")]
     if CHANGES[change].fault:
         return [policy for policy in POLICIES if policy not in UNTAUGHT]
     return [*POLICIES, *(FLOORS if change == "improves" else ())]

@@ -43,10 +43,11 @@ def make(name: str, before: Environment, after: Environment, *, seed: int) -> Ch
     return roomy
 
 
-def tell(name: str, chooser: Chooser, before: Environment, after: Environment) -> None:
-    """Tells a contestant all that a caller would know of the change; most know nothing of prices."""
+def tell(name: str, chooser: Chooser, before: Environment, after: Environment, *, cost_weight: float) -> None:
+    """Tells a contestant all that a caller would know of the change; most know nothing of prices or their weight."""
     if isinstance(chooser, Sojourn):
         _administer(chooser, before, after)
+        chooser.cost_weight = cost_weight
     elif isinstance(chooser, PerTurn):
         known = before.model_names if name in FROZEN else after.model_names
         chooser.offered = [model for model in after.model_names if model in known]

@@ -1,7 +1,8 @@
 """How far a policy falls behind who knows the changed world, and how soon it is back; unit: the seed.
 
 Both play the same tasks with the same luck, so they are compared window by window. Where outcomes meet a fault, the
-fault is there from the first episode, and so are the windows.
+fault is there from the first episode, and so are the windows. Where callers ask for another cost weight, it values the
+episodes before the change as well.
 """
 
 from __future__ import annotations

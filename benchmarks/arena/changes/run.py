@@ -18,7 +18,7 @@ from benchmarks.arena.changes.contestants import Faulty, make, tell
 from benchmarks.arena.changes.worlds import CHANGES, Change
 from benchmarks.arena.environments import Environment, by_name
 from benchmarks.arena.policies.rules import HandTable
-from benchmarks.arena.tables import COST_WEIGHT, hand_table
+from benchmarks.arena.tables import hand_table
 from sojourn_server.demo.play import EpisodeResult
 
 KNOWING = "knowing"
@@ -37,10 +37,14 @@ class Job(NamedTuple):
 
     @property
     def reference(self) -> Job:
-        """Who knows the changed world: the table, or, where outcomes meet a fault, the same policy without it."""
-        if CHANGES[self.change].fault is None:
-            return self._replace(policy=KNOWING)
-        return self._replace(change="none")
+        """Who knows the changed world: the table; where outcomes meet a fault, the same policy without it.
+
+        Where callers ask for another cost weight, the same policy that met it before its first episode.
+        """
+        change = CHANGES[self.change]
+        if change.is_asked:
+            return self._replace(before=0, after=self.before + self.after)
+        return self._replace(change="none") if change.fault else self._replace(policy=KNOWING)
 
     @property
     def path(self) -> Path:
@@ -55,11 +59,12 @@ class Episode(NamedTuple):
     score: float
     usd: float
     watched_share: float
+    cost_weight: float
 
     @property
     def utility(self) -> float:
-        """score - COST_WEIGHT * USD."""
-        return self.score - COST_WEIGHT * self.usd
+        """score - cost_weight * USD."""
+        return self.score - self.cost_weight * self.usd
 
 
 def play(job: Job) -> None:
@@ -82,13 +87,15 @@ def _changing(job: Job, change: Change, before: Environment, after: Environment)
     chooser = Faulty(inner, change.fault) if change.fault else inner
     total = job.before + job.after
     results = [before.play(task, chooser) for task in before.tasks(job.before, seed=job.seed)]
-    tell(job.policy, inner, before, after)
+    tell(job.policy, inner, before, after, cost_weight=change.cost_weight)
     return results + [after.play(task, chooser) for task in after.tasks(total, seed=job.seed)[job.before :]]
 
 
 def load(job: Job) -> list[Episode]:
     """The episodes of a job that was played, in order. Raises FileNotFoundError."""
-    return [Episode(*row) for row in json.loads(job.path.read_text())]
+    weight = CHANGES[job.change].cost_weight
+    rows = json.loads(job.path.read_text())
+    return [Episode(score, usd, watched_share, weight) for score, usd, watched_share in rows]
 
 
 def fit(environment: str, change: str) -> None:

@@ -1,7 +1,8 @@
-"""What changes in a world: prices, skills, the roster of models, or how outcomes arrive.
+"""What changes in a world: prices, skills, the roster of models, what callers want, or how outcomes arrive.
 
-A change of the roster happens between two episodes. Whether a router is told follows from what its registry can
-show: prices, withdrawals and arrivals are told, skills are not. A fault of outcomes lasts from the first episode.
+A change of the roster, or of the cost weight that callers ask for, happens between two episodes. Whether a router is
+told follows from what its registry can show: prices, withdrawals and arrivals are told, skills are not. A fault of
+outcomes lasts from the first episode.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from benchmarks.arena.environments import Environment
+from benchmarks.arena.tables import COST_WEIGHT
 from sojourn_server.demo.models import ScriptedModel
 from sojourn_server.demo.play import Task
 
@@ -35,12 +37,21 @@ def _same(roster: Roster) -> Roster:
 
 @dataclass(frozen=True)
 class Change:
-    """One change. `alter` gives the new roster; `watched` finds, in it, the model that is now worth using."""
+    """One change. `alter` gives the new roster; `watched` finds, in it, the model that is now worth using.
+
+    `cost_weight` (score per USD) is what callers ask for from then on, and what values the episodes.
+    """
 
     name: str
     alter: Callable[[Roster], Roster] = _same
     fault: Fault | None = None
+    cost_weight: float = COST_WEIGHT
     watched: Callable[[Roster], str] | None = None
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether callers ask for another cost weight."""
+        return self.cost_weight != COST_WEIGHT
 
     def after(self, environment: Environment) -> Environment:
         """The environment once it has changed, under a name of its own."""
@@ -120,6 +131,8 @@ CHANGES = {
         Change("arrives", arrived, watched=most_skilled),
         Change("withdrawn", withdrawn(SPECIALIST)),
         Change("improves", improved, watched=most_skilled),
+        Change("cost-weight-quadruples", cost_weight=4.0 * COST_WEIGHT),
+        Change("cost-weight-quarters", cost_weight=0.25 * COST_WEIGHT),
         Change("late", fault=Fault(delay_episodes=100)),
         Change("lost", fault=Fault(lost_share=0.20)),
         Change("poisoned", fault=Fault(poisoned_share=0.05)),
