@@ -25,7 +25,7 @@ from sojourn_server.policy.registry import Registry
 
 ADMINISTRATIVE_BODIES = frozenset({"settings", "mode", "model_put", "model_removed", "exclusion", "base"})
 log = structlog.get_logger(__name__)
-LESSON_FORMAT = 3
+LESSON_FORMAT = 4
 """Raised when the code of the lesson changes what a journal folds to: old snapshots are then rebuilt."""
 
 

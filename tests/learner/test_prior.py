@@ -1,4 +1,4 @@
-"""The warm start: it says what the table says at any cost weight, by the gap that was asked for."""
+"""The warm start: it expects the best scores of the table's choices, by the gap that was asked for."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def line(kind: str) -> str:
 
 @pytest.mark.parametrize("cost_weight", [0.0, 1.0, 50.0])
 @pytest.mark.parametrize("kind", ["search", "reasoning", "code"])
-def test_the_tables_choice_is_predicted_to_be_best_whatever_money_weighs(kind: str, cost_weight: float):
+def test_the_tables_choice_is_expected_to_score_best_whatever_money_weighs(kind: str, cost_weight: float):
     bandit, settings = taught(cost_weight=cost_weight)
     advantages, _ = bandit.predict(line(kind), ACTIONS)
     tabled = heuristic.choose(settings.choice.heuristic, MODELS, kind=kind, language="")
     assert MODELS[advantages.index(max(advantages))] is tabled
-    assert min(advantages) > -2.1
+    assert min(advantages) > -0.52, "no score lies below 0, so where money is dear its price has the last word"
 
 
 def test_where_money_weighs_nothing_all_others_lie_below_the_tables_choice_by_the_gap():

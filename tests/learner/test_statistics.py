@@ -91,6 +91,16 @@ def test_turns_of_a_phase_are_all_that_an_episode_spends_in_it():
     assert turns == {"search": 2.0, "code": 1.0}
 
 
+def test_turns_at_which_the_caller_had_to_stay_hang_on_the_choice_before_them():
+    statistics = snapshot_pb2.Statistics()
+    records = episode("a", "a", "a", "b", phases="search code reply reply")
+    for record in records[1:3]:
+        record.decision.request.constraints.must_stay_because = "a file is half written"
+    count(statistics, records)
+    turns = {phase: evidence.turns.mean for phase, evidence in statistics.evidence_by_phase.items()}
+    assert turns == {"search": 3.0, "reply": 1.0, "code": 0.0}
+
+
 def test_sojourns_shares_and_growth_are_those_of_the_turns():
     statistics = snapshot_pb2.Statistics()
     count(statistics, episode("a", "a", "a", "b"))

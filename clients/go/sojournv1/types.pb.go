@@ -809,7 +809,8 @@ type Constraints struct {
 	Allow []string `protobuf:"bytes,1,rep,name=allow,proto3" json:"allow,omitempty"`
 	// These models may not be chosen; 64 at most.
 	Deny []string `protobuf:"bytes,2,rep,name=deny,proto3" json:"deny,omitempty"`
-	// Keep the incumbent for this reason (128 bytes at most), such as "open tool call". Absent = free to leave.
+	// Keep the incumbent for this reason (128 bytes at most), such as "open tool call". Absent = free to leave. Money of
+	// such turns is learned as money of the choice before them: say it on every later turn where only the first is open.
 	MustStayBecause *string `protobuf:"bytes,3,opt,name=must_stay_because,json=mustStayBecause,proto3,oneof" json:"must_stay_because,omitempty"`
 	// Capabilities that the model must have; 64 at most.
 	RequiredCapabilities []string `protobuf:"bytes,4,rep,name=required_capabilities,json=requiredCapabilities,proto3" json:"required_capabilities,omitempty"`

@@ -2,10 +2,10 @@
 
 Each event shows one candidate, drawn uniformly, in one of the table's situations. The table's choice ends as usual;
 every other candidate lies below it by a gap, plus whatever money it would save there, so that at list prices the
-*utility* of the table's choice leads by the gap; a candidate that errs more than usual lies lower by `error_slope`
-times that excess. Turns to go are taught as far above their value as below: Vowpal Wabbit's steps shrink with the
-squared errors seen, and then start as small as after so many real episodes. The same settings and models give the same
-prior.
+*utility* of the table's choice leads by the gap; but no score lies below 0, so where money is dear, prices overrule
+the table. A candidate that errs more than usual lies lower by `error_slope` times that excess. Turns to go are taught
+as far above their value as below: Vowpal Wabbit's steps shrink with the squared errors seen, and then start as small
+as after so many real episodes. The same settings and models give the same prior.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from sojourn_server.policy.bandit import Bandit, action_line, shared_line
 from sojourn_server.policy.registry import Model
 
 _ERROR_EXCESS = 0.06  # standard deviation, over simulated candidates, of error rates around the usual one
+_LARGEST_LEAD = 0.5  # in score: from a usual one that nobody knows yet to 0
 _STEP = 0.2
 _TURNS_SPREAD = 0.5
 _LOG_PROMPT_RANGE = (log(1_500.0), log(60_000.0))  # of the simulated prompts, in tokens
@@ -40,7 +41,8 @@ def teach_prior(bandit: Bandit, settings: PolicySettings, models: Sequence[Model
         index = random.randrange(len(models))
         tabled = heuristic.choose(choice.heuristic, models, kind=kind, language=language)
         is_tabled = models[index] is tabled
-        lead = 0.0 if is_tabled else prior.gap + _saving(models[index], tabled, prompt_tokens, settings)
+        saving = _saving(models[index], tabled, prompt_tokens, settings)
+        lead = 0.0 if is_tabled else min(prior.gap + saving, _LARGEST_LEAD)
         shared = _shared(kind, language, prompt_tokens, choice)
         excess = random.gauss(0.0, _ERROR_EXCESS)
         lead += prior.error_slope * excess

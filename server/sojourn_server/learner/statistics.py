@@ -7,9 +7,10 @@ remember about `_MEMORY` values.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from itertools import accumulate, pairwise
 from statistics import median
+from typing import TypeVar
 
 from sojourn.v1 import snapshot_pb2, types_pb2
 from sojourn_server.config import LessonSettings
@@ -21,6 +22,7 @@ _MOST_NAMES = 512
 _MOST_MODELS_OF_A_PHASE = 128
 _LONGEST = 2**31 - 1  # turns that the message's field can hold
 Statistics = snapshot_pb2.Statistics
+T = TypeVar("T")
 
 
 def add(mean: snapshot_pb2.RunningMean, value: float) -> None:
@@ -79,29 +81,26 @@ def _decay(statistics: Statistics, factor: float) -> None:
 
 def _bound(statistics: Statistics) -> None:
     """Clients name phases and models as they like: the least counted names make room for new ones."""
-    phases, models, types = statistics.evidence_by_phase, statistics.turns_by_model, statistics.score_by_task_type
-    for phase in _surplus({name: known.decisions for name, known in phases.items()}, most=_MOST_NAMES):
-        del phases[phase]
-    for task_type in _surplus({name: known.count for name, known in types.items()}, most=_MOST_NAMES):
-        del types[task_type]
-    for model in _surplus(models, most=_MOST_NAMES):
-        del models[model]
-    for known in phases.values():
-        for model in _surplus(known.evidence_by_model, most=_MOST_MODELS_OF_A_PHASE):
-            del known.evidence_by_model[model]
-        turns = {name: rate.count for name, rate in known.error_rate_by_model.items()}
-        for model in _surplus(turns, most=_MOST_MODELS_OF_A_PHASE):
-            del known.error_rate_by_model[model]
+    _trim(statistics.evidence_by_phase, lambda known: known.decisions, most=_MOST_NAMES)
+    _trim(statistics.score_by_task_type, lambda known: known.count, most=_MOST_NAMES)
+    _trim(statistics.turns_by_model, float, most=_MOST_NAMES)
+    for known in statistics.evidence_by_phase.values():
+        _trim(known.evidence_by_model, float, most=_MOST_MODELS_OF_A_PHASE)
+        _trim(known.error_rate_by_model, lambda rate: rate.count, most=_MOST_MODELS_OF_A_PHASE)
 
 
-def _surplus(counts: Mapping[str, float], *, most: int) -> list[str]:
-    """The least counted names beyond `most`."""
-    excess = len(counts) - most
-    return sorted(counts, key=lambda name: (counts[name], name))[:excess] if excess > 0 else []
+def _trim(counts: MutableMapping[str, T], weight: Callable[[T], float], *, most: int) -> None:
+    if (excess := len(counts) - most) > 0:
+        for name in sorted(counts, key=lambda name: (weight(counts[name]), name))[:excess]:
+            del counts[name]
 
 
 def _count_turns(statistics: Statistics, turns: Sequence[PlayedTurn]) -> None:
-    for phase, number in Counter(turn.decision.answer.phase for turn in turns).items():
+    # A turn at which the caller had to stay hangs on the choice before it, as all do where only the first is open.
+    choices: Iterator[PlayedTurn] = accumulate(
+        turns, lambda choice, turn: choice if turn.decision.request.constraints.HasField("must_stay_because") else turn
+    )
+    for phase, number in Counter(choice.decision.answer.phase for choice in choices).items():
         add(statistics.evidence_by_phase[phase].turns, number)
     for turn in turns:
         statistics.turns_by_model[turn.served] += 1.0

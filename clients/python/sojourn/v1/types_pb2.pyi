@@ -512,7 +512,9 @@ class Constraints(google.protobuf.message.Message):
     REQUIRED_CAPABILITIES_FIELD_NUMBER: builtins.int
     REMAINING_BUDGET_USD_FIELD_NUMBER: builtins.int
     must_stay_because: builtins.str
-    """Keep the incumbent for this reason (128 bytes at most), such as "open tool call". Absent = free to leave."""
+    """Keep the incumbent for this reason (128 bytes at most), such as "open tool call". Absent = free to leave. Money of
+    such turns is learned as money of the choice before them: say it on every later turn where only the first is open.
+    """
     remaining_budget_usd: builtins.float
     """Money left for the episode in USD, 0 or more. Absent = no limit."""
     @property
