@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from sojourn.v1 import types_pb2
 from sojourn_server.config import ChoiceSettings, LessonSettings, PolicySettings, PriorSettings
 from sojourn_server.learner.prior import teach_prior
 from sojourn_server.policy import heuristic
-from sojourn_server.policy.bandit import Bandit, action_line, shared_line
-from tests.policy.play import asked, default_registry
+from sojourn_server.policy.bandit import Bandit, action_line
+from tests.policy.play import default_registry, line_of
 
 MODELS = list(default_registry().models.values())
 ACTIONS = [action_line(model, {}) for model in MODELS]
@@ -23,16 +24,7 @@ def taught(*, cost_weight: float = 1.0, gap: float = 0.15) -> tuple[Bandit, Poli
 
 
 def line(kind: str) -> str:
-    return shared_line(
-        asked(0, tool_type=kind),
-        kind=kind,
-        tabled=True,
-        phase=kind,
-        error_count=0,
-        last_error=0,
-        prompt_tokens=9_000.0,
-        cost_weight=1.0,
-    )
+    return line_of(types_pb2.Context(tool_type=kind))
 
 
 @pytest.mark.parametrize("cost_weight", [0.0, 1.0, 50.0])

@@ -24,11 +24,12 @@ from sojourn_server.journal.memory import MemoryJournal
 from sojourn_server.learner.fold import TERMINAL_BODIES, Fold, Join
 from sojourn_server.learner.learner import Learner, Workplace
 from sojourn_server.learner.snapshot import Published, SnapshotStore
-from sojourn_server.policy.bandit import action_line, shared_line
+from sojourn_server.policy.bandit import action_line
 from sojourn_server.policy.learned import Knowledge
 from sojourn_server.router import Call, Router
 from sojourn_server.upkeep.administration import Administration
 from sojourn_server.world import ADMINISTRATIVE_BODIES, World, after, load_world
+from tests.policy.play import line_of
 
 POLICY = "default"
 KINDS = ("search", "code", "reasoning", "file_io")
@@ -214,15 +215,15 @@ def predictions(knowledge: Knowledge) -> Predictions:
     found = []
     for kind in (*KINDS, ""):
         for turn_index in (0, 5):
-            shared = shared_line(
-                router_pb2.DecideRequest(turn_index=turn_index, context=types_pb2.Context(task_type="t")),
+            shared = line_of(
+                types_pb2.Context(task_type="t"),
+                turn_index=turn_index,
                 kind=kind,
                 tabled=bool(kind),
                 phase=kind,
                 error_count=turn_index,
-                last_error=1,
+                last_error=types_pb2.SEVERITY_NONE,
                 prompt_tokens=4_000.0,
-                cost_weight=1.0,
             )
             found.append(knowledge.predict(shared, actions))
     return found

@@ -13,6 +13,7 @@ from sojourn_server.journal.memory import MemoryJournal
 from sojourn_server.learner.fold import Fold
 from sojourn_server.learner.snapshot import Published
 from sojourn_server.policy import draws, heuristic
+from sojourn_server.policy.bandit import shared_line
 from sojourn_server.policy.decision import Choice, decide
 from sojourn_server.policy.episode import Episode, after_decision, after_facts
 from sojourn_server.policy.learned import Knowledge, prompt_growth_tokens
@@ -45,6 +46,20 @@ def asked(turn_index: int = 0, **fields: Any) -> router_pb2.DecideRequest:
     if context:
         fields["context"] = types_pb2.Context(**context)
     return router_pb2.DecideRequest(episode_id="e", turn_index=turn_index, **fields)
+
+
+def line_of(context: types_pb2.Context, *, turn_index: int = 0, **inputs: Any) -> str:
+    """The shared line of a turn; what `inputs` do not say is usual: its tool type is in the table, no error."""
+    usual: dict[str, Any] = {
+        "kind": context.tool_type,
+        "tabled": True,
+        "phase": context.phase or context.tool_type,
+        "error_count": 0,
+        "last_error": types_pb2.SEVERITY_UNSPECIFIED,
+        "prompt_tokens": 10_000.0,
+        "cost_weight": 1.0,
+    }
+    return shared_line(router_pb2.DecideRequest(turn_index=turn_index, context=context), **(usual | inputs))
 
 
 class Play:

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.memory import resident_mib
-from sojourn.v1 import router_pb2, types_pb2
-from sojourn_server.policy.bandit import Bandit, action_line, shared_line
+from sojourn.v1 import types_pb2
+from sojourn_server.policy.bandit import Bandit, action_line
 from sojourn_server.policy.registry import Model
-from tests.policy.play import model
+from tests.policy.play import line_of, model
 
 KINDS = ("search", "code", "plan")
 ACTIONS = ["|m m_good c_large:0.5", "|m m_bad c_small:0.5", "|m m_other c_small:0.5"]
@@ -151,10 +151,7 @@ def test_phases_that_the_caller_names_learn_apart_and_begin_with_what_their_tool
 
 def named(phase: str) -> str:
     """A turn of the tool type "code" in a phase of the caller's."""
-    request = router_pb2.DecideRequest(context=types_pb2.Context(tool_type="code", phase=phase))
-    return shared_line(
-        request, kind="code", tabled=True, phase=phase, error_count=0, last_error=0, prompt_tokens=1e4, cost_weight=1.0
-    )
+    return line_of(types_pb2.Context(tool_type="code", phase=phase))
 
 
 def test_turns_are_learned_alone_and_of_the_context_alone():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import partial
 
 import pylibvw
 import pytest
@@ -12,9 +12,10 @@ import vowpalwabbit
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sojourn.v1 import router_pb2, types_pb2
-from sojourn_server.policy.bandit import CLIP, action_line, clip, shared_line, token
+from sojourn.v1 import types_pb2
+from sojourn_server.policy.bandit import CLIP, action_line, clip, token
 from sojourn_server.policy.registry import Model
+from tests.policy.play import line_of
 
 NASTY = (
     "", " ", "a b", "a\nb", "a\n\nb", "a|b", "|m m_x", "\n0:0:1 |m m_x", "a:1", "a:nan", "\t", "\x00", "🐢", "\ud800",
@@ -58,18 +59,7 @@ def parsed_numbers() -> Callable[[str], list[float]]:
     return values
 
 
-def _shared(context: types_pb2.Context, **changes: Any) -> str:
-    inputs: dict[str, Any] = {
-        "kind": context.tool_type,
-        "tabled": True,
-        "phase": context.phase,
-        "error_count": 2,
-        "last_error": 1,
-        "prompt_tokens": 8_000.0,
-        "cost_weight": 1.0,
-        **changes,
-    }
-    return shared_line(router_pb2.DecideRequest(turn_index=3, context=context), **inputs)
+_shared = partial(line_of, turn_index=3, error_count=2, last_error=types_pb2.SEVERITY_NONE)
 
 
 @given(
