@@ -95,6 +95,16 @@ def test_a_decision_point_is_the_first_turn_a_change_of_phase_or_of_model(files:
     ]
 
 
+def test_a_model_that_was_chosen_once_an_episode_has_to_stay(files: Files):
+    """Its later turns are no decision points; a change all the same is one."""
+    files.write("chosen_once = true\n" + MAP)
+    files.imported()
+    decisions = files.decisions("imported/a")
+    assert [d.answer.decision_point for d in decisions] == [True, False, False, True]
+    assert [d.request.constraints.HasField("must_stay_because") for d in decisions] == [False, True, True, False]
+    assert decisions[2].answer.reason == types_pb2.REASON_MUST_STAY
+
+
 def test_an_imported_decision_claims_no_choice(files: Files):
     """No chosen model, no propensity, no cohort, SHADOW: no importance weight can be made of it."""
     files.imported()

@@ -113,4 +113,4 @@ def trajectory(item: Item, model: str, outcome: Outcome) -> Trajectory:
     first, *rest = outcome.turns
     turns = [RecordedTurn(0, item.context, first.facts, first.called_tool, first.at_ms)]
     turns += [turn._replace(turn_index=index) for index, turn in enumerate(rest, start=1)]
-    return Trajectory(0, report, model, item.context, None, tuple(turns))
+    return Trajectory(0, report, model, item.context, None, tuple(turns), chosen_once=True)

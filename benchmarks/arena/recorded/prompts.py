@@ -115,13 +115,16 @@ def _rows() -> list[dict[str, Any]]:
 
 @cache
 def _numbers() -> FloatArray:
-    """Shape (prompts, 4 + LSA_DIMENSIONS); every column has mean 0 and standard deviation SPREAD."""
+    """Shape (prompts, 4 + LSA_DIMENSIONS); every column has mean 0 and standard deviation SPREAD.
+
+    Rounded, since last digits depend on how many threads add them up, and results are kept by what went into them.
+    """
     texts = [row["prompt"] for row in _rows()]
     words = TfidfVectorizer(sublinear_tf=True, min_df=5, stop_words="english").fit_transform(texts)
     reduced = TruncatedSVD(LSA_DIMENSIONS, random_state=1).fit_transform(words)
     columns = np.hstack([extract_text_features_batch(texts), reduced])
     scaled: FloatArray = SPREAD * (columns - columns.mean(axis=0)) / columns.std(axis=0)
-    return scaled
+    return scaled.round(9)
 
 
 @cache

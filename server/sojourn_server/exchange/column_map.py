@@ -79,9 +79,13 @@ class TurnColumns(Columns):
 
 
 class ColumnMap(Frozen):
-    """The whole map: `models` has terms of models that the registry lacks, `tool_types` patterns of tool names."""
+    """The whole map: `models` has terms of models that the registry lacks, `tool_types` patterns of tool names.
+
+    `chosen_once`: an episode's model is chosen at its first turn and has to stay; all its money hangs on that choice.
+    """
 
     id_prefix: Name = "imported"
+    chosen_once: bool = False
     episodes: EpisodeColumns
     turns: TurnColumns
     tool_types: Mapping[Name, Name] = Field(default_factory=dict)

@@ -3,8 +3,8 @@
 Nobody here chose, so a decision names no model and its propensity is 0: unknown. The mode is SHADOW and the model that
 served stands in the turn's facts; so the fold learns from it only where `lesson.learn_served_in_shadow` says so, and no
 importance weight can be made of it. The policy might have left at the first turn, where the phase changes, and
-where the recorded model changes: these are the decision points. Incumbent, warmth and errors come from the same
-fold over the episode that the router runs.
+where the recorded model changes: these are the decision points, but where a model chosen once had to stay. Incumbent,
+warmth and errors come from the same fold over the episode that the router runs.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from sojourn_server.policy.turn import Turn, phase_of, see
 from sojourn_server.world import PolicyState
 
 REPORTER = "sojourn import"
+_CHOSEN_ONCE = "chosen once an episode"
 _NO_COHORT = Assignment(types_pb2.COHORT_UNSPECIFIED, 0.0)
 
 
@@ -65,6 +66,9 @@ def _write_decision(
     request = router_pb2.DecideRequest(
         policy=place.policy, episode_id=trajectory.outcome.episode_id, turn_index=turn.turn_index, context=turn.context
     )
+    first = trajectory.turns[0]
+    if trajectory.chosen_once and turn is not first and turn.facts.served_model == first.facts.served_model:
+        request.constraints.must_stay_because = _CHOSEN_ONCE
     seen = _see(request, episode, place, at_ms=_first_of(turn.at_ms, trajectory.at_ms, place.now_ms))
     choice = _choice(seen, turn.facts.served_model)
     key = decision_key(place.policy, request.episode_id, request.turn_index, 0)
@@ -94,7 +98,7 @@ def _see(request: router_pb2.DecideRequest, episode: Episode, place: Place, *, a
 def _choice(turn: Turn, served: str) -> Choice:
     """What was played, as a choice of unknown probability; a held turn lists the model that served alone."""
     reason = _opening(turn, served)
-    held = reason == types_pb2.REASON_HELD
+    held = reason in (types_pb2.REASON_HELD, types_pb2.REASON_MUST_STAY)
     offers = tuple(o for o in turn.offers if not held or o.model.name == served)
     return Choice(
         model=served,
@@ -113,6 +117,8 @@ def _opening(turn: Turn, served: str) -> types_pb2.Reason.ValueType:
     """Why the turn counts as a decision point; the contract has no reason for a change that others made."""
     if not turn.incumbent:
         return types_pb2.REASON_FIRST_TURN
+    if turn.request.constraints.HasField("must_stay_because"):
+        return types_pb2.REASON_MUST_STAY
     if turn.phase != turn.earlier_phase:
         return types_pb2.REASON_PHASE_CHANGED
     return types_pb2.REASON_HELD if served == turn.incumbent else types_pb2.REASON_UNSPECIFIED

@@ -36,7 +36,10 @@ class RecordedTurn(NamedTuple):
 
 
 class Trajectory(NamedTuple):
-    """A whole episode: its outcome, what its row says of all turns, when it ended, its turns (at least one)."""
+    """A whole episode: its outcome, what its row says of all turns, when it ended, its turns (at least one).
+
+    `chosen_once`: the first turn's model had to stay.
+    """
 
     line: int
     outcome: router_pb2.ReportOutcomeRequest
@@ -44,6 +47,7 @@ class Trajectory(NamedTuple):
     context: types_pb2.Context
     at_ms: int | None
     turns: tuple[RecordedTurn, ...] = ()
+    chosen_once: bool = False
 
 
 class Recording(NamedTuple):
@@ -121,7 +125,8 @@ class _Join:
             turns = sorted(self._turns[name], key=lambda turn: turn.turn_index)
             twice = [a.turn_index for a, b in pairwise(turns) if a.turn_index == b.turn_index]
             if turns and not twice and name not in self._left_out:
-                yield episode._replace(turns=tuple(_with_tools(turns, self._columns)))
+                played = tuple(_with_tools(turns, self._columns))
+                yield episode._replace(turns=played, chosen_once=self._columns.chosen_once)
                 continue
             why = (
                 f"turn {twice[0]} stands twice" if twice else "one of its rows is wrong" if turns else "it has no turns"
