@@ -105,6 +105,14 @@ def test_a_model_that_was_chosen_once_an_episode_has_to_stay(files: Files):
     assert decisions[2].answer.reason == types_pb2.REASON_MUST_STAY
 
 
+def test_a_model_that_comes_back_all_the_same_had_not_stayed(files: Files):
+    files.write("chosen_once = true\n" + MAP, turns=TURNS + "a,4,gpt-5,code,3000,0,1714557604000\n")
+    files.imported()
+    back = files.decisions("imported/a")[-1]
+    assert back.answer.decision_point
+    assert not back.request.constraints.HasField("must_stay_because")
+
+
 def test_an_imported_decision_claims_no_choice(files: Files):
     """No chosen model, no propensity, no cohort, SHADOW: no importance weight can be made of it."""
     files.imported()

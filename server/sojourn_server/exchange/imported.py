@@ -66,8 +66,7 @@ def _write_decision(
     request = router_pb2.DecideRequest(
         policy=place.policy, episode_id=trajectory.outcome.episode_id, turn_index=turn.turn_index, context=turn.context
     )
-    first = trajectory.turns[0]
-    if trajectory.chosen_once and turn is not first and turn.facts.served_model == first.facts.served_model:
+    if trajectory.chosen_once and turn.facts.served_model == episode.standing(turn.turn_index).incumbent:
         request.constraints.must_stay_because = _CHOSEN_ONCE
     seen = _see(request, episode, place, at_ms=_first_of(turn.at_ms, trajectory.at_ms, place.now_ms))
     choice = _choice(seen, turn.facts.served_model)

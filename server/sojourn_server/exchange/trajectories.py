@@ -38,7 +38,7 @@ class RecordedTurn(NamedTuple):
 class Trajectory(NamedTuple):
     """A whole episode: its outcome, what its row says of all turns, when it ended, its turns (at least one).
 
-    `chosen_once`: the first turn's model had to stay.
+    `chosen_once`: a model that serves a turn had to serve the next.
     """
 
     line: int
